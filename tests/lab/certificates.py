@@ -1,0 +1,80 @@
+"""The mesh's certificates: an authority made at start, and a SPIFFE identity for each proxy.
+
+Keys live in the mesh's temporary folder and nowhere else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105
+_TRUST_DOMAIN = "cluster.local"
+_DAY = datetime.timedelta(days=1)
+
+
+@dataclass
+class Authority:
+    """A root that signs workload certificates, as istiod does."""
+
+    _key: EllipticCurvePrivateKey = field(default_factory=lambda: generate_private_key(SECP256R1()))
+    _root: x509.Certificate = field(init=False)
+
+    def __post_init__(self) -> None:
+        subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _TRUST_DOMAIN)])
+        builder = _builder(self._key, subject, subject).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self._root = builder.sign(self._key, hashes.SHA256())
+
+    def write_secrets(self, namespace: str, account: str, folder: Path) -> None:
+        """Writes what a proxy asks of SDS: `default.json`, its identity, and `ROOTCA.json`."""
+        key = generate_private_key(SECP256R1())
+        identity = f"spiffe://{_TRUST_DOMAIN}/ns/{namespace}/sa/{account}"
+        certificate = (
+            _builder(key, x509.Name([]), self._root.subject)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]),
+                critical=True,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        chain = {"certificateChain": {"inlineString": _pem(certificate)}}
+        pair = {"tlsCertificate": chain | {"privateKey": {"inlineString": private}}}
+        trusted = {"validationContext": {"trustedCa": {"inlineString": _pem(self._root)}}}
+        folder.mkdir(mode=0o700)
+        for name, secret in (("default", pair), ("ROOTCA", trusted)):
+            resource = {"@type": _SECRET, "name": name, **secret}
+            (folder / f"{name}.json").write_text(json.dumps({"resources": [resource]}))
+
+
+def _builder(
+    key: EllipticCurvePrivateKey, subject: x509.Name, issuer: x509.Name
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + _DAY)
+    )
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()

@@ -1,0 +1,293 @@
+"""The cluster: the objects that were applied, and what controllers would add to them.
+
+There is no Kubernetes here. `Cluster` keeps objects by name as an API server does, and `snapshot`
+adds what the controllers of a cluster would: a Pod per replica with an address, the ClusterIP of a
+Service and the address of its load balancer, and the EndpointSlice that joins the two. Every
+address and time follows from the order of events, so that equal transcripts give equal clusters.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab.errors import LabError
+from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
+
+_EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+# Host numbers in the example's network.
+_NODE, _FIRST_BALANCER, _FIRST_POD = 1, 2, 10
+_SIDECAR_IMAGE = "istio/proxyv2"
+
+
+class Key(NamedTuple):
+    """An object's identity. `group` tells Istio's Gateway from the Gateway API's."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+
+def key_of(item: Object) -> Key:
+    group = item["apiVersion"].rpartition("/")[0]
+    metadata = item["metadata"]
+    namespace = "" if item["kind"] in CLUSTER_SCOPED else metadata.get("namespace", "default")
+    return Key(group, item["kind"], namespace, str(metadata["name"]))
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A Pod as the lab runs it: its object, and the addresses that it listens on."""
+
+    item: Object
+
+    @property
+    def name(self) -> str:
+        return str(self.item["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.item["metadata"]["namespace"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.item["metadata"]["labels"])
+
+    @property
+    def address(self) -> str:
+        return str(self.item["status"]["podIP"])
+
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        return list(self.item["spec"]["containers"])
+
+    @property
+    def proxy_type(self) -> str | None:
+        """`router` for a gateway, `sidecar` beside an application, None without a proxy."""
+        for container in self.containers:
+            if _SIDECAR_IMAGE in container["image"]:
+                return "router" if "router" in container.get("args", []) else "sidecar"
+        return None
+
+    @property
+    def proxy_metadata(self) -> dict[str, str]:
+        """What pilot-agent tells istiod of its surroundings: each ISTIO_META_ variable."""
+        return {
+            variable["name"].removeprefix("ISTIO_META_"): variable["value"]
+            for container in self.containers
+            for variable in container.get("env", [])
+            if variable["name"].startswith("ISTIO_META_")
+        }
+
+    def port(self, wanted: int | str) -> int:
+        """The number of a port that a Service may have given by name."""
+        if isinstance(wanted, int):
+            return wanted
+        for container in self.containers:
+            for port in container.get("ports", []):
+                if port.get("name") == wanted:
+                    return int(port["containerPort"])
+        raise LabError(
+            f"pod {self.name} has no port named {wanted!r}",
+            remedy="name it under ports of a container",
+        )
+
+
+@dataclass
+class _Entry:
+    item: Object
+    origin: Path | None
+    created: int
+
+
+@dataclass
+class Cluster:
+    """Objects by key, and the addresses handed out so far. `network` is such as `127.80.3`."""
+
+    network: str
+    _entries: dict[Key, _Entry] = field(default_factory=dict)
+    _handed_out: dict[tuple[str, Key, int], int] = field(default_factory=dict)
+    _events: int = 0
+
+    @classmethod
+    def installed(cls, network: str, mesh_config: str) -> Cluster:
+        """A cluster with Istio installed, `mesh_config` (YAML) in its ConfigMap."""
+        cluster = cls(network)
+        path = Path(__file__).with_name("installation.yaml")
+        for item in read_manifest(path.read_text(), path):
+            if item["kind"] == "ConfigMap":
+                item["data"]["mesh"] = mesh_config
+            cluster.apply(item, None)
+        return cluster
+
+    def apply(self, item: Object, origin: Path | None) -> str:
+        """Keeps an object, and says what happened: `created`, `configured` or `unchanged`."""
+        item = copy.deepcopy(item)
+        key = key_of(item)
+        if key.namespace:
+            item["metadata"]["namespace"] = key.namespace
+        old = self._entries.get(key)
+        if old and old.item == item:
+            old.origin = origin
+            return "unchanged"
+        if old:
+            old.item, old.origin = item, origin
+            return "configured"
+        self._entries[key] = _Entry(item, origin, self._events)
+        self._events += 1
+        return "created"
+
+    def delete(self, key: Key) -> None:
+        """Forgets an object. Raises KeyError if there is none."""
+        del self._entries[key]
+        self._events += 1
+
+    def copy(self) -> Cluster:
+        """A cluster to try a change on."""
+        return copy.deepcopy(self)
+
+    def namespaces(self) -> set[str]:
+        return {key.name for key in self._entries if key.kind == "Namespace"}
+
+    def origins(self) -> dict[Path, list[Object]]:
+        """The objects that came from each file."""
+        found: dict[Path, list[Object]] = {}
+        for entry in self._entries.values():
+            if entry.origin:
+                found.setdefault(entry.origin, []).append(entry.item)
+        return found
+
+    def snapshot(self) -> list[Object]:
+        """All objects as a client of the API server would see them, oldest first."""
+        items = [self._completed(key, entry) for key, entry in self._entries.items()]
+        pods = [pod for item in items if item["kind"] == "Deployment" for pod in self._pods(item)]
+        slices = [
+            _endpoint_slice(item, pods)
+            for item in items
+            if item["kind"] == "Service" and item["spec"].get("selector")
+        ]
+        return [*items, *(pod.item for pod in pods), *slices]
+
+    def unused_address(self) -> str:
+        """An address of this network on which nothing ever listens."""
+        return f"{self.network}.{_NODE}"
+
+    def _completed(self, key: Key, entry: _Entry) -> Object:
+        item = copy.deepcopy(entry.item)
+        item["metadata"].setdefault("creationTimestamp", _time(entry.created))
+        if key.kind == "Service":
+            self._complete_service(key, item)
+        return item
+
+    def _complete_service(self, key: Key, item: Object) -> None:
+        spec = item["spec"]
+        if spec.get("type") == "ExternalName":
+            return
+        if "clusterIP" not in spec:
+            spec["clusterIP"] = f"10.96.0.{10 + self._hand_out('service', key)}"
+        for port in spec.get("ports", []):
+            port.setdefault("protocol", "TCP")
+            port.setdefault("targetPort", port["port"])
+        if spec.get("type") == "LoadBalancer":
+            number = _FIRST_BALANCER + self._hand_out("balancer", key)
+            item["status"] = {"loadBalancer": {"ingress": [{"ip": f"{self.network}.{number}"}]}}
+
+    def _hand_out(self, what: str, key: Key, index: int = 0) -> int:
+        """A number that this object keeps; numbers of deleted objects are not used again."""
+        used = sum(1 for kind, _, _ in self._handed_out if kind == what)
+        return self._handed_out.setdefault((what, key, index), used)
+
+    def _pods(self, deployment: Object) -> Iterator[Pod]:
+        key = key_of(deployment)
+        template = deployment["spec"]["template"]
+        digest = hashlib.sha256(repr(template).encode()).hexdigest()
+        for index in range(deployment["spec"].get("replicas", 1)):
+            address = f"{self.network}.{_FIRST_POD + self._hand_out('pod', key, index)}"
+            suffix = hashlib.sha256(f"{digest}{index}".encode()).hexdigest()
+            yield Pod(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {
+                        "name": f"{key.name}-{_letters(digest, 9)}-{_letters(suffix, 5)}",
+                        "namespace": key.namespace,
+                        "labels": template["metadata"].get("labels", {}),
+                        "annotations": template["metadata"].get("annotations", {}),
+                        "creationTimestamp": deployment["metadata"]["creationTimestamp"],
+                        "ownerReferences": [_owner(deployment)],
+                    },
+                    "spec": copy.deepcopy(template["spec"]),
+                    "status": {
+                        "phase": "Running",
+                        "podIP": address,
+                        "podIPs": [{"ip": address}],
+                        "conditions": [{"type": "Ready", "status": "True"}],
+                    },
+                }
+            )
+
+
+def _owner(deployment: Object) -> dict[str, Any]:
+    name = deployment["metadata"]["name"]
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": name}
+
+
+def _time(event: int) -> str:
+    return (_EPOCH + datetime.timedelta(seconds=event)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _letters(digest: str, count: int) -> str:
+    """Part of a digest, in the letters that Kubernetes uses for names of its own making."""
+    alphabet = "bcdfghjklmnpqrstvwxz2456789"
+    numbers = hashlib.sha256(digest.encode()).digest()
+    return "".join(alphabet[n % len(alphabet)] for n in numbers[:count])
+
+
+def select(pods: Iterable[Pod], namespace: str, labels: dict[str, str]) -> list[Pod]:
+    """The pods of a namespace that carry all of these labels."""
+    return [
+        pod for pod in pods if pod.namespace == namespace and labels.items() <= pod.labels.items()
+    ]
+
+
+def pods_in(snapshot: Iterable[Object]) -> list[Pod]:
+    return [Pod(item) for item in snapshot if item["kind"] == "Pod"]
+
+
+def _endpoint_slice(service: Object, pods: list[Pod]) -> Object:
+    metadata, spec = service["metadata"], service["spec"]
+    chosen = select(pods, metadata["namespace"], spec["selector"])
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{metadata['name']}-{_letters(metadata['name'], 5)}",
+            "namespace": metadata["namespace"],
+            "labels": {"kubernetes.io/service-name": metadata["name"]},
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": [pod.address],
+                "conditions": {"ready": True},
+                "targetRef": {"kind": "Pod", "name": pod.name, "namespace": pod.namespace},
+            }
+            for pod in chosen
+        ],
+        "ports": [
+            {
+                "name": port.get("name", ""),
+                "protocol": port["protocol"],
+                "port": chosen[0].port(port["targetPort"]) if chosen else port["port"],
+            }
+            for port in spec.get("ports", [])
+        ],
+    }

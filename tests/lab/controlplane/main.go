@@ -1,0 +1,219 @@
+// Command controlplane turns Kubernetes and Istio objects into the xDS that istiod would send.
+//
+// It reads one JSON request from standard input and writes one JSON response to standard output;
+// istiod's own log goes to standard error. Inside is Istio's discovery server behind an in-memory
+// Kubernetes client (package pilot/test/xds), and before it Istio's validating webhook, which is
+// the one that speaks when `kubectl apply` meets an invalid object.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/metadata/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/gateway-api/pkg/consts"
+
+	// Registers every message that an Any field in the configuration may hold.
+	_ "istio.io/istio/pkg/config/xds"
+
+	"istio.io/istio/pilot/pkg/config/kube/crd"
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/test/xds"
+	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/log"
+	"istio.io/istio/pkg/test"
+	"istio.io/istio/pkg/util/protomarshal"
+)
+
+// request is what the lab asks: the cluster's objects, and the proxies to configure.
+type request struct {
+	MeshConfig string            `json:"meshConfig"`
+	Objects    []json.RawMessage `json:"objects"`
+	Proxies    []proxy           `json:"proxies"`
+}
+
+// proxy is one Envoy: a sidecar or a router (gateway), known by its pod.
+type proxy struct {
+	ID        string            `json:"id"` // pod.namespace
+	Type      model.NodeType    `json:"type"`
+	Namespace string            `json:"namespace"`
+	IP        string            `json:"ip"`
+	Labels    map[string]string `json:"labels"`
+	Version   string            `json:"version"`
+	Metadata  map[string]any    `json:"metadata"`
+}
+
+// response holds the webhook's verdicts and, if it denied nothing, each proxy's configuration.
+type response struct {
+	Verdicts []verdict            `json:"verdicts"`
+	Proxies  map[string]resources `json:"proxies"`
+}
+
+// resources are the four kinds of xDS of one proxy.
+type resources struct {
+	Listeners []json.RawMessage `json:"listeners"`
+	Routes    []json.RawMessage `json:"routes"`
+	Clusters  []json.RawMessage `json:"clusters"`
+	Endpoints []json.RawMessage `json:"endpoints"`
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "controlplane: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	options := log.DefaultOptions()
+	options.OutputPaths = []string{"stderr"}
+	if err := log.Configure(options); err != nil {
+		return err
+	}
+	var asked request
+	if err := json.NewDecoder(os.Stdin).Decode(&asked); err != nil {
+		return fmt.Errorf("reading the request: %w", err)
+	}
+	verdicts, err := admit(asked.Objects)
+	if err != nil {
+		return err
+	}
+	answer := response{Verdicts: verdicts, Proxies: map[string]resources{}}
+	if !anyDenied(verdicts) {
+		if err := generate(asked, answer.Proxies); err != nil {
+			return err
+		}
+	}
+	return json.NewEncoder(os.Stdout).Encode(answer)
+}
+
+func generate(asked request, into map[string]resources) error {
+	meshConfig, err := mesh.ApplyMeshConfigDefaults(asked.MeshConfig)
+	if err != nil {
+		return fmt.Errorf("mesh config: %w", err)
+	}
+	configs, core, err := split(asked.Objects)
+	if err != nil {
+		return err
+	}
+	return test.Wrap(func(t test.Failer) {
+		server := xds.NewFakeDiscoveryServer(t, xds.FakeOptions{
+			Configs:                configs,
+			KubernetesObjectString: strings.Join(core, "\n---\n"),
+			MeshConfig:             meshConfig,
+			KubeClientModifier:     markBundle,
+		})
+		settle(t, server)
+		fmt.Fprintln(os.Stderr, "controlplane: answering")
+		for _, p := range asked.Proxies {
+			into[p.ID] = configure(t, server, p)
+		}
+		fmt.Fprintln(os.Stderr, "controlplane: answered")
+	})
+}
+
+// settle waits until no push has followed another for a while: what the Gateway API's controller
+// makes of its objects comes in pushes of its own.
+func settle(t test.Failer, server *xds.FakeDiscoveryServer) {
+	const quiet = 5
+	for last, calm, tries := int64(-1), 0, 0; calm < quiet; tries++ {
+		if tries == 500 {
+			t.Fatal("istiod does not come to rest")
+		}
+		time.Sleep(10 * time.Millisecond)
+		updates := server.Discovery.InboundUpdates.Load()
+		if calm++; updates != last || server.Discovery.CommittedUpdates.Load() < updates {
+			calm = 0
+		}
+		last = updates
+	}
+}
+
+// markBundle gives each CRD the version of the Gateway API to which it belongs. The server registers
+// them without, and then ignores the kinds that are newer than the annotation.
+func markBundle(client kube.Client) {
+	client.Metadata().(*fake.FakeMetadataClient).PrependReactor("create", "customresourcedefinitions",
+		func(action clienttesting.Action) (bool, runtime.Object, error) {
+			created := action.(clienttesting.CreateAction).GetObject().(metav1.Object)
+			created.SetAnnotations(map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion})
+			return false, nil, nil
+		})
+}
+
+// split parts Istio's own objects, which go in parsed, from all others, which go in as text.
+func split(objects []json.RawMessage) (configs []config.Config, core []string, err error) {
+	for _, object := range objects {
+		if !isIstio(object) {
+			core = append(core, string(object))
+			continue
+		}
+		parsed, _, err := crd.ParseInputs(string(object))
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, c := range parsed {
+			// Without a domain, short host names would be taken as they are and match no service.
+			c.Domain = "cluster.local"
+			configs = append(configs, c)
+		}
+	}
+	return configs, core, nil
+}
+
+func isIstio(object json.RawMessage) bool {
+	var head struct{ APIVersion string }
+	if json.Unmarshal(object, &head) != nil {
+		return false
+	}
+	group, _, _ := strings.Cut(head.APIVersion, "/")
+	return strings.HasSuffix(group, ".istio.io")
+}
+
+func configure(t test.Failer, server *xds.FakeDiscoveryServer, p proxy) resources {
+	raw, err := json.Marshal(p.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata := &model.NodeMetadata{}
+	if err := json.Unmarshal(raw, metadata); err != nil {
+		t.Fatalf("metadata of %s: %v", p.ID, err)
+	}
+	metadata.Namespace, metadata.Labels = p.Namespace, p.Labels
+	metadata.ClusterID, metadata.IstioVersion = "Kubernetes", p.Version
+	node := server.SetupProxy(&model.Proxy{
+		Type:            p.Type,
+		ID:              p.ID,
+		ConfigNamespace: p.Namespace,
+		Labels:          p.Labels,
+		IPAddresses:     []string{p.IP},
+		Metadata:        metadata,
+	})
+	listeners := server.Listeners(node)
+	return resources{
+		Listeners: marshal(t, listeners),
+		Routes:    marshal(t, server.RoutesFromListeners(node, listeners)),
+		Clusters:  marshal(t, server.Clusters(node)),
+		Endpoints: marshal(t, server.Endpoints(node)),
+	}
+}
+
+func marshal[M proto.Message](t test.Failer, messages []M) []json.RawMessage {
+	out := make([]json.RawMessage, 0, len(messages))
+	for _, m := range messages {
+		text, err := protomarshal.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, text)
+	}
+	return out
+}

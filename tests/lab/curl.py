@@ -1,0 +1,121 @@
+"""`curl` in the lab: the real one, told where the mesh's addresses are.
+
+Service addresses and names exist only in the mesh. The lab gives each to curl as `--connect-to`,
+which does what a node's rules do on a cluster: the connection goes to a pod, the request stays as
+it was. What curl then says of that pod is put back into the caller's terms.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import shutil
+import urllib.parse
+from collections.abc import Iterator
+
+from lab.call import Call
+from lab.cluster import Pod, pods_in, select
+from lab.errors import LabError
+from lab.manifests import Object
+from lab.mesh import Mesh
+
+Place = tuple[str, int]
+"""A host, by name or address, and a port."""
+
+_PORTS = {"http": 80, "https": 443, "telnet": 23}
+
+
+def run(mesh: Mesh, call: Call) -> int:
+    """curl from outside of the mesh: it reaches load balancers and nothing else."""
+    return run_in(mesh, call, call.args, None)
+
+
+def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
+    """curl in a pod, or outside of the mesh. Gives curl's exit code."""
+    program = shutil.which("curl")
+    if program is None:
+        raise LabError("curl is not installed", remedy="install it with the system's packages")
+    with mesh.lock:
+        places = dict(_places(mesh, pod))
+        addresses = {p.address for p in mesh.pods()} if pod else set()
+        unused = mesh.cluster.unused_address()
+    places |= dict(_resolved(args, places, unused))
+    hosts = {host for host, _ in places}
+    for host, port in filter(None, (_place(word) for word in args)):
+        if host not in hosts | addresses and not _is_address(host):
+            call.error(f"curl: (6) Could not resolve host: {host}")
+            return 6
+        if host not in addresses:
+            places.setdefault((host, port), (unused, port))
+    command = [program, "--disable", "--noproxy", "*", "--no-progress-meter"]
+    for (host, port), (to, at) in places.items():
+        command += ["--connect-to", f"{host}:{port}:{to}:{at}"]
+    for address in sorted(addresses):
+        command += ["--connect-to", f"{address}::{address}:"]
+    command += ["--connect-to", f"::{unused}:"]
+    if pod:
+        command += ["--interface", pod.address]
+    return call.run(command + args, dict(os.environ), _translations(places))
+
+
+def _places(mesh: Mesh, pod: Pod | None) -> Iterator[tuple[Place, Place]]:
+    """Where each service's addresses and names lead to, as seen from a pod or from outside."""
+    snapshot = mesh.cluster.snapshot()
+    pods = pods_in(snapshot)
+    for service in (item for item in snapshot if item["kind"] == "Service"):
+        hosts = _inside_hosts(service, pod.namespace) if pod else []
+        hosts += [i["ip"] for i in _balancers(service)]
+        chosen = select(pods, service["metadata"]["namespace"], service["spec"].get("selector", {}))
+        for port in service["spec"].get("ports", []) if chosen else []:
+            to = (chosen[0].address, chosen[0].port(port["targetPort"]))
+            for host in hosts:
+                yield (host, port["port"]), to
+
+
+def _inside_hosts(service: Object, namespace: str) -> list[str]:
+    name, own = service["metadata"]["name"], service["metadata"]["namespace"]
+    hosts = [f"{name}.{own}", f"{name}.{own}.svc", f"{name}.{own}.svc.cluster.local"]
+    if own == namespace:
+        hosts.insert(0, name)
+    return [*hosts, service["spec"]["clusterIP"]]
+
+
+def _balancers(service: Object) -> list[dict[str, str]]:
+    return list(service.get("status", {}).get("loadBalancer", {}).get("ingress", []))
+
+
+def _resolved(
+    args: list[str], places: dict[Place, Place], unused: str
+) -> Iterator[tuple[Place, Place]]:
+    """What the caller's own `--resolve HOST:PORT:ADDRESS` means in the mesh."""
+    for option, value in itertools.pairwise(args):
+        if option == "--resolve" and value.count(":") == 2:
+            host, port, address = value.split(":")
+            place = (address, int(port))
+            yield (host, int(port)), places.get(place, (unused, int(port)))
+
+
+def _translations(places: dict[Place, Place]) -> dict[bytes, bytes]:
+    """How curl names a connection to a pod, and what the caller called it."""
+    words: dict[bytes, bytes] = {}
+    for (host, port), (to, at) in places.items():
+        for pattern in ("{} port {}", "({}) port {}"):
+            words.setdefault(pattern.format(to, at).encode(), pattern.format(host, port).encode())
+    return words
+
+
+def _place(word: str) -> Place | None:
+    """Where a word leads if it is a URL."""
+    url = urllib.parse.urlsplit(word)
+    if not url.hostname or url.scheme not in _PORTS:
+        return None
+    return url.hostname, url.port or _PORTS[url.scheme]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

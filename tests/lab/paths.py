@@ -1,0 +1,9 @@
+"""Where things are in this project."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+RECORDINGS = ROOT / "tests" / "recordings"
+TOOLS = ROOT / "build" / "bin"
+CONTROLPLANE = ROOT / "tests" / "lab" / "controlplane"

@@ -1,0 +1,157 @@
+"""Plays an example: its transcripts in order, in one shell, in one mesh."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lab import recordings, transcript
+from lab.errors import LabError
+from lab.example import Example
+from lab.istiod import Source, tool
+from lab.manifests import read_manifest
+from lab.masks import keep_recorded, mask, same
+from lab.mesh import Mesh
+from lab.recordings import Recording, digest_of
+from lab.server import Server, serve
+from lab.shell import Shell
+from lab.transcript import Step, Transcript
+
+Report = Callable[[str], None]
+"""Takes a line of progress."""
+
+
+@dataclass(frozen=True)
+class Playing:
+    """An example whose mesh runs and whose shell takes commands."""
+
+    example: Example
+    mesh: Mesh
+    server: Server
+    shell: Shell
+
+    def step(self, script: Transcript, step: Step) -> tuple[str, ...]:
+        """Runs one command and gives its output. Raises LabError if the lab could not play it."""
+        try:
+            output = self.shell.run(step.command)
+        except LabError as error:
+            raise LabError(error.cause, where=script.path, line=step.line) from None
+        if self.server.failures:
+            failure = self.server.failures[0]
+            if failure.where is None:
+                failure.where, failure.line = script.path, step.line
+            raise failure
+        while output and not output[-1].strip():
+            output.pop()
+        return tuple(output)
+
+
+@contextlib.contextmanager
+def playing(example: Example, source: Source) -> Iterator[Playing]:
+    """Starts an example's mesh and shell, and ends both whatever happens in the block."""
+    with Mesh(example, source) as mesh, serve(mesh) as server, Shell(server, example.folder) as sh:
+        yield Playing(example, mesh, server, sh)
+
+
+def replay(play: Playing, report: Report) -> None:
+    """Plays all transcripts. Raises LabError at the first output that differs, with the diff."""
+    for path in play.example.transcripts:
+        script = transcript.read(path)
+        for step in script.steps:
+            report(f"{path.name}:{step.line}  {step.command.splitlines()[0]}")
+            output = play.step(script, step)
+            if not same(step.output, output):
+                raise _difference(script, step, output)
+
+
+def record(example: Example, report: Report) -> tuple[list[Transcript], list[Recording]]:
+    """Plays an example live, and gives its transcripts as they came out, and the recordings."""
+    with playing(example, Source.LIVE) as play:
+        scripts = []
+        for path in example.transcripts:
+            script = transcript.read(path)
+            steps = []
+            for step in script.steps:
+                report(f"{path.name}:{step.line}  {step.command.splitlines()[0]}")
+                output = keep_recorded(step.output, play.step(script, step))
+                steps.append(replace(step, output=output))
+            scripts.append(replace(script, steps=tuple(steps)))
+        return scripts, play.mesh.istiod.used
+
+
+def save(example: Example, scripts: list[Transcript], states: list[Recording]) -> None:
+    """Writes what `record` gave."""
+    for script in scripts:
+        script.path.write_text(script.text())
+    recordings.save(example.recordings, states)
+    validation = example.recordings / "validation.json"
+    validation.write_text(json.dumps(validate(example), indent=1, sort_keys=True) + "\n")
+
+
+def check(example: Example, report: Report) -> list[str]:
+    """Records again without writing, and gives a line for each thing that came out different."""
+    scripts, states = record(example, report)
+    wrong = [
+        f"{script.path.name}: an output differs"
+        for script in scripts
+        if script != transcript.read(script.path)
+    ]
+    old = recordings.load(example.recordings)
+    if [s.digest for s in old] != [s.digest for s in states]:
+        wrong.append("the states that the transcripts reach differ")
+    else:
+        pairs = zip(old, states, strict=True)
+        wrong += [
+            f"state {number}: Istio says something else"
+            for number, (one, other) in enumerate(pairs, 1)
+            if recordings.differs(one, other)
+        ]
+    if validate(example) != load_validation(example):
+        wrong.append("istioctl validate says something else of the manifests")
+    return [f"examples/{example.name}: {line}" for line in wrong]
+
+
+def validate(example: Example) -> dict[str, dict[str, str]]:
+    """What `istioctl validate` says of each manifest, with the digest of what it was said of."""
+    said = {}
+    for path in example.manifests:
+        done = subprocess.run(
+            [tool("istioctl"), "validate", "-f", path.name],
+            capture_output=True,
+            text=True,
+            cwd=example.folder,
+            timeout=60,
+            check=False,
+        )
+        items = read_manifest(path.read_text(), path)
+        said[path.name] = {
+            "digest": digest_of(items),
+            "said": (done.stdout + done.stderr).strip(),
+        }
+    return said
+
+
+def load_validation(example: Example) -> dict[str, dict[str, str]]:
+    """What `istioctl validate` said when the example was last recorded."""
+    path = example.recordings / "validation.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _difference(script: Transcript, step: Step, output: tuple[str, ...]) -> LabError:
+    diff = difflib.unified_diff(
+        [mask(line) for line in step.output],
+        [mask(line) for line in output],
+        "recorded",
+        "now",
+        lineterm="",
+        n=1,
+    )
+    return LabError(
+        f"the output of `{step.command.splitlines()[0]}` differs\n" + "\n".join(diff),
+        where=script.path,
+        line=step.line,
+    )

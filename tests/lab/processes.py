@@ -1,0 +1,75 @@
+"""Child processes that never outlive the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from lab.errors import LabError
+
+_PR_SET_PDEATHSIG = 1
+_GRACE = 3.0  # seconds between SIGTERM and SIGKILL
+
+
+def spawn(
+    command: list[str],
+    *,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> subprocess.Popen[bytes]:
+    """Starts a program in a session of its own, so that Ctrl-C reaches the lab alone.
+
+    The kernel kills it if the lab dies without a chance to stop it. Raises LabError if the program
+    cannot be started.
+    """
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    try:
+        return _starter.submit(start).result()
+    except OSError as error:
+        raise LabError(f"cannot start {command[0]}: {error.strerror}") from None
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and what it started: SIGTERM, and SIGKILL for what does not listen."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+# "Parent" means the thread that starts a process: one that lives as long as the lab.
+_starter = ThreadPoolExecutor(max_workers=1)
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

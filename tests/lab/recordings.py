@@ -1,0 +1,139 @@
+"""Recordings: what Istio's control plane said of each state of an example's cluster.
+
+A state is the set of objects in the cluster, those of the lab's own included. Its folder
+`tests/recordings/part/name/NN` holds `state.json` and one file of xDS per proxy; NN counts the
+states in the order in which the transcripts reach them. A recording is bound by digest to what it
+was made from, and is never used for anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.masks import keep_recorded, mask
+
+Resources = dict[str, list[dict[str, Any]]]
+"""The xDS of one proxy: lists of `listeners`, `routes`, `clusters` and `endpoints`."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Istio's validating webhook said of one object: why it denied it, or its warnings."""
+
+    object: str
+    denied: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call of istioctl printed, as lines. `files` are the digests of the files it read."""
+
+    args: list[str]
+    files: dict[str, str]
+    stdout: list[str]
+    stderr: list[str]
+    exit: int
+
+
+@dataclass
+class Recording:
+    """One state. `inputs` gives the digest of each file's objects, to name the one that changed."""
+
+    digest: str
+    istio: str
+    module: str
+    envoy: str
+    recorded: str
+    inputs: dict[str, str]
+    verdicts: list[Verdict]
+    log: list[str]
+    istioctl: list[Answer] = field(default_factory=list)
+    proxies: dict[str, Resources] = field(default_factory=dict)
+
+    def answer(self, args: list[str], files: dict[str, str]) -> Answer | None:
+        """The recorded output of an istioctl call, if it was made in this state."""
+        found = (a for a in self.istioctl if a.args == args and a.files == files)
+        return next(found, None)
+
+
+def digest_of(value: Any) -> str:
+    """A digest of values alone: order of keys, comments and layout do not count."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(folder: Path) -> list[Recording]:
+    """The recordings of an example, in order; none if it was never recorded."""
+    return [_read(path.parent) for path in sorted(folder.glob("*/state.json"))]
+
+
+def save(folder: Path, states: list[Recording]) -> None:
+    """Replaces the recordings of an example.
+
+    A state that differs from the one on file only in what is masked stays as it is on file.
+    """
+    old = {recording.digest: recording for recording in load(folder)}
+    if folder.exists():
+        shutil.rmtree(folder)
+    for number, state in enumerate(states, 1):
+        _write(folder / f"{number:02}", _settled(state, old.get(state.digest)))
+
+
+def differs(left: Recording, right: Recording) -> bool:
+    """Whether two recordings of one state differ in more than what is masked."""
+    return _masked(left) != _masked(right)
+
+
+def _settled(new: Recording, old: Recording | None) -> Recording:
+    if old is None:
+        return new
+    if not differs(old, new):
+        return old
+    new.log = list(keep_recorded(old.log, new.log))
+    return new
+
+
+def _masked(recording: Recording) -> str:
+    fields = _masked_lines(asdict(recording) | {"recorded": ""})
+    # istiod visits gateways and clusters in no fixed order, and logs as it goes.
+    return json.dumps(fields | {"log": sorted(fields["log"])}, sort_keys=True)
+
+
+def _masked_lines(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [_masked_lines(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _masked_lines(item) for key, item in value.items()}
+    return value
+
+
+def _read(folder: Path) -> Recording:
+    state = json.loads((folder / "state.json").read_text())
+    state["verdicts"] = [Verdict(**v) for v in state["verdicts"]]
+    state["istioctl"] = [Answer(**a) for a in state["istioctl"]]
+    proxies = {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if path.name != "state.json"
+    }
+    return Recording(**state, proxies=proxies)
+
+
+def _write(folder: Path, recording: Recording) -> None:
+    folder.mkdir(parents=True)
+    state = asdict(recording)
+    for name, resources in state.pop("proxies").items():
+        _dump(folder / f"{name}.json", resources)
+    _dump(folder / "state.json", state)
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

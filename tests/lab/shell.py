@@ -1,0 +1,117 @@
+"""The bash in which transcripts run: one for a whole example, so that variables stay."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from lab.errors import LabError
+from lab.processes import spawn, stop
+from lab.server import Server
+
+# Takes commands from descriptor 9, each ended by a NUL, and answers on 8 when one is done. They
+# run with no standard input, so that a command that reads it sees its end and not the next one.
+_LOOP = r"""
+while IFS= read -r -d '' -u 9 lab_step; do
+  eval "$lab_step" </dev/null
+  echo >&8
+done
+"""
+
+# What a reader's shell takes over: the variables and functions that the transcripts set.
+_SAVE = "{ declare -f; export -p; } > %s"
+
+
+def environment(server: Server) -> dict[str, str]:
+    """The variables with which a shell reaches a lab."""
+    return os.environ | {
+        "PATH": f"{server.commands}:{os.environ.get('PATH', os.defpath)}",
+        "LAB_SOCKET": str(server.socket),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+    }
+
+
+@dataclass
+class Shell:
+    """A bash in an example's folder. Use it as a context manager."""
+
+    server: Server
+    folder: Path
+    timeout: float = 60.0
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _commands: BinaryIO | None = field(default=None, init=False)
+    _done: int = field(default=-1, init=False)
+
+    def __enter__(self) -> Shell:
+        commands_read, commands_write = os.pipe()
+        self._done, done_write = os.pipe()
+        loop = self.server.mesh.folder / "loop.sh"
+        loop.write_text(_LOOP)
+        command = f"exec bash --norc --noprofile {loop} 9<&{commands_read} 8>&{done_write}"
+        self._output.touch()
+        with self._output.open("ab") as out:
+            self._process = spawn(
+                ["bash", "--norc", "--noprofile", "-c", command],
+                stdout=out,
+                stderr=out,
+                env=environment(self.server),
+                cwd=self.folder,
+                pass_fds=(commands_read, done_write),
+            )
+        os.close(commands_read)
+        os.close(done_write)
+        self._commands = os.fdopen(commands_write, "wb", 0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._commands:
+            self._commands.close()
+        if self._process:
+            stop(self._process)
+        os.close(self._done)
+
+    @property
+    def _output(self) -> Path:
+        return self.server.mesh.folder / "output"
+
+    def run(self, command: str) -> list[str]:
+        """Runs a command to its end and gives what it printed, output and errors, as lines."""
+        before = self._output.stat().st_size
+        if self._commands is None:
+            raise ValueError("the shell is not open")
+        self._commands.write(command.encode() + b"\0")
+        self._await(command)
+        with self._output.open("rb") as output:
+            output.seek(before)
+            return output.read().decode(errors="replace").splitlines()
+
+    def _await(self, command: str) -> None:
+        ready, _, _ = select.select([self._done], [], [], self.timeout)
+        if not ready:
+            raise LabError(f"no end after {self.timeout:.0f} s: {command.splitlines()[0]}")
+        if not os.read(self._done, 1):
+            raise LabError(f"the shell ended in: {command.splitlines()[0]}")
+
+    def hand_over(self, rc: Path) -> None:
+        """Writes what an interactive shell needs to go on where this one is."""
+        self.run(_SAVE % rc)
+
+
+def interactive(server: Server, folder: Path, rc: Path) -> int:
+    """Opens a shell for a reader until they leave it; gives its exit code."""
+    with rc.open("a") as file:
+        file.write("\nPS1='(lab) $ '\n")
+    # Ctrl-C is for what runs in the shell; ignoring it outright would be inherited.
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
+        command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+        return subprocess.run(command, env=env, cwd=folder, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, previous)
