@@ -12,6 +12,9 @@ from lab.errors import LabError
 from lab.manifests import read_yaml
 from lab.paths import EXAMPLES, RECORDINGS
 
+REJECTED = "rejected-"
+"""How the name of a manifest begins that Istio is meant to reject."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -59,18 +62,25 @@ class Example:
         return f"127.{64 + digest[0] % 64}.{digest[1]}"
 
 
-def load(name: str, root: Path = EXAMPLES, recordings: Path = RECORDINGS) -> Example:
-    """The example called `part/name`; a trailing slash and a leading `examples/` are forgiven."""
-    name = name.strip("/").removeprefix("examples/")
-    folder = root / name
+def load(name: str) -> Example:
+    """The example called `part/name`, or the one in a folder that is a copy of it.
+
+    A trailing slash and a leading `examples/` are forgiven. Raises LabError if there is none.
+    """
+    folder = Path(name)
+    if folder.is_absolute():
+        name = "/".join(folder.parts[-2:])
+    else:
+        name = name.strip("/").removeprefix("examples/")
+        folder = EXAMPLES / name
     if name.count("/") != 1 or not any(folder.glob("*.console")):
-        known = ", ".join(e.name for e in find_all(root, recordings)) or "none"
+        known = ", ".join(e.name for e in find_all()) or "none"
         raise LabError(f"there is no example {name!r}", remedy=f"known: {known}")
-    return Example(name, folder, recordings / name)
+    return Example(name, folder, RECORDINGS / name)
 
 
-def find_all(root: Path = EXAMPLES, recordings: Path = RECORDINGS) -> list[Example]:
-    """Every example, sorted by name."""
-    folders = sorted({path.parent for path in root.glob("*/*/*.console")})
-    names = [folder.relative_to(root).as_posix() for folder in folders]
-    return [Example(name, root / name, recordings / name) for name in names]
+def find_all() -> list[Example]:
+    """Every example of the guide, sorted by name."""
+    folders = sorted({path.parent for path in EXAMPLES.glob("*/*/*.console")})
+    names = [folder.relative_to(EXAMPLES).as_posix() for folder in folders]
+    return [Example(name, EXAMPLES / name, RECORDINGS / name) for name in names]

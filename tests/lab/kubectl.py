@@ -22,6 +22,8 @@ from lab.call import Call
 from lab.cluster import Key, Pod, key_of, select
 from lab.envoy import FLUSH_INTERVAL
 from lab.errors import LabError
+from lab.example import REJECTED
+from lab.istiod import Source
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
 from lab.recordings import Verdict
@@ -115,7 +117,7 @@ def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> 
         for warning in _warnings(verdicts, item):
             call.error(f"Warning: {warning}")
         if outcome == "denied":
-            errors.append(_denied(verdicts, item, origin, there))
+            errors.append(_denied(mesh, verdicts, item, origin, there))
         else:
             call.print(f"{_resource(item)} {outcome}")
     for error in errors:
@@ -140,9 +142,22 @@ def _refusal(verb: str, item: Object, origin: Path | None, there: set[Key]) -> s
     return None
 
 
-def _denied(verdicts: list[Verdict], item: Object, origin: Path | None, there: set[Key]) -> str:
+def _denied(
+    mesh: Mesh, verdicts: list[Verdict], item: Object, origin: Path | None, there: set[Key]
+) -> str:
+    """The denial in kubectl's words.
+
+    Raises LabError in a transcript if the file is not named `rejected-…`: then nobody meant it.
+    """
     doing = "patching" if key_of(item) in there else "creating"
     reason = next(v.denied for v in verdicts if v.object == _webhook_name(item))
+    if mesh.source is not Source.EITHER and origin and not origin.name.startswith(REJECTED):
+        raise LabError(
+            f"Istio rejects it: {reason}",
+            where=origin,
+            line=1,
+            remedy=f"name the file {REJECTED}… if that is what it shows",
+        )
     return (
         f'Error from server: error when {doing} "{_file(origin)}": admission webhook '
         f'"validation.istio.io" denied the request: {reason}'

@@ -1,0 +1,241 @@
+"""Ties each chapter to the executable example of the same name.
+
+Chapter `part/name` has its example in `examples/part/name/`, a folder beside the source folder.
+This extension names the file above every block that shows one, lists the example's files for
+download, and warns wherever chapters and examples are not each other's.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from pygments.lexer import Lexer
+from pygments.lexers.shell import BashLexer
+from pygments.token import Generic, _TokenType
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.locale import get_translation
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+logger = logging.getLogger(__name__)
+_ = get_translation("extensions")
+
+PROMPT = re.compile(r"^\$ ", re.MULTILINE)
+COMMAND = re.compile(
+    r"""
+    (?<= ^\$\ )
+    (?: .*\\\n )*                               # lines that a backslash continues
+    (?: .*(?<!<)<<-?\ *['"]?([A-Za-z_]+).*\n    # the start of a here-document,
+        (?: .*\n )*? \1\n                       # and its lines to the delimiter
+      | .*\n )
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+class TranscriptLexer(Lexer):
+    """Colours a transcript: commands start with `$ `, all else is their output.
+
+    Pygments' own lexer takes more prompts for granted (`#`, `%`), which outputs begin with too,
+    and takes a here-document for output.
+    """
+
+    name = "Transcript"
+    aliases = ("console",)
+
+    def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:
+        """Each token as its place in the text, its kind, and its own text."""
+        at = 0
+        for command in COMMAND.finditer(text):
+            start = command.start()
+            yield at, Generic.Output, text[at : start - len("$ ")]
+            yield start - len("$ "), Generic.Prompt, "$ "
+            for place, kind, value in BashLexer().get_tokens_unprocessed(command[0]):
+                yield start + place, kind, value
+            at = command.end()
+        yield at, Generic.Output, text[at:]
+
+
+class Example(SphinxDirective):
+    """`{example}` shows how to run the page's own example, its files, and all of them as a zip.
+
+    An error, with the place of the directive, if the page has no example.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes to put in the directive's place."""
+        name = self.env.docname
+        files = example_files(examples_folder(self.env) / name)
+        if not files:
+            raise self.error(f"there is no example in examples/{name}")
+        command = f"$ make try EXAMPLE={name}"
+        block = nodes.literal_block(command, command, language="console")
+        self.set_source_info(block)
+        intro = _(
+            "In the book's repository, this starts the mesh, plays the commands of this page, "
+            "and leaves you a shell in it:"
+        )
+        # What _() translates is not for the catalogue of each chapter.
+        return [
+            nodes.paragraph("", intro, translatable=False),
+            block,
+            nodes.paragraph("", _("The example's files:"), translatable=False),
+            nodes.bullet_list("", *map(file_item, files), bullet="-", classes=["example-files"]),
+            self.zip_link(name),
+        ]
+
+    def zip_link(self, name: str) -> nodes.Node:
+        """A line with the link to the zip; in HTML only, since nothing else has the file."""
+        zip_name = zip_file_name(name)
+        uri = f"{'../' * name.count('/')}_downloads/examples/{zip_name}"
+        link = nodes.reference("", "", nodes.literal(zip_name, zip_name), refuri=uri, internal=True)
+        line = nodes.paragraph("", _("All of them in one file:") + " ", link)
+        return addnodes.only("", line, expr="html")
+
+
+class FileCaptions(SphinxTransform):
+    """Puts the file's name above each block that shows a file of an example."""
+
+    default_priority = 200  # before captions get their anchors, at 210
+
+    def apply(self, **_kwargs: Any) -> None:
+        """Change the blocks of the document, and mark those that hold no command."""
+        examples = examples_folder(self.env)
+        for block in list(self.document.findall(nodes.literal_block)):
+            if block.get("language") in ("console", "text") and not PROMPT.search(block.astext()):
+                block["classes"].append("output")
+            if is_shown(block, examples) and not is_captioned(block):
+                add_caption(block)
+
+
+def examples_folder(env: BuildEnvironment) -> Path:
+    """The folder that holds the examples of all chapters."""
+    return Path(env.srcdir).parent / "examples"
+
+
+def example_files(folder: Path) -> list[Path]:
+    """The files of the example in a folder, sorted by name; none if there is no such folder.
+
+    `lab.yaml` is none of them: it speaks to the lab, and a cluster would refuse it.
+    """
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return sorted(path for path in files if path.name != "lab.yaml")
+
+
+def zip_file_name(name: str) -> str:
+    """The name of the zip of example `part/name`."""
+    return f"{name.replace('/', '-')}.zip"
+
+
+def is_shown(block: nodes.literal_block, examples: Path) -> bool:
+    """Whether a block shows a file of an example, or a part of one."""
+    return "source" in block and Path(block["source"]).is_relative_to(examples)
+
+
+def is_captioned(block: nodes.literal_block) -> bool:
+    """Whether the chapter gave a block its own caption."""
+    return isinstance(block.parent, nodes.container) and "literal_block" in block.parent
+
+
+def add_caption(block: nodes.literal_block) -> None:
+    """Name a block's file above it: a download if it is one that readers take for themselves."""
+    path = Path(block["source"])
+    name = nodes.literal(path.name, path.name) if path.suffix == ".console" else download(path)
+    wrapper = nodes.container("", literal_block=True, classes=["literal-block-wrapper"])
+    block.parent.replace(block, wrapper)
+    wrapper += [nodes.caption("", "", name), block]
+
+
+def download(path: Path) -> addnodes.download_reference:
+    """A link that downloads a file of an example."""
+    part, name = path.parts[-3:-1]
+    link = addnodes.download_reference(reftarget=f"/../examples/{part}/{name}/{path.name}")
+    link += nodes.literal(path.name, path.name)
+    return link
+
+
+def file_item(path: Path) -> nodes.list_item:
+    """An item of a list of files: the download, and what the file's first line says of it."""
+    text = nodes.paragraph("", "", download(path))
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    if first.startswith("# "):
+        text += nodes.Text(f": {first.removeprefix('# ')}")
+    return nodes.list_item("", text)
+
+
+def check(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of each block that is from no example, and of each file that its chapter leaves out."""
+    examples = examples_folder(env)
+    shown = {docname: check_blocks(env, docname, examples) for docname in sorted(env.found_docs)}
+    for folder in sorted(examples.glob("*/*/")):
+        docname = folder.relative_to(examples).as_posix()
+        for path in example_files(folder):
+            if path not in shown.get(docname, ()):
+                text = "this file is not shown in the chapter of the same name, %s"
+                warn(text, docname, subtype="unused", location=f"{path}:1")
+
+
+def check_blocks(env: BuildEnvironment, docname: str, examples: Path) -> set[Path]:
+    """The files that a page shows; warns of each block that could have been one and is not."""
+    blocks = list(env.get_doctree(docname).findall(nodes.literal_block))
+    for block in blocks:
+        if not is_shown(block, examples) and not is_one_command(block):
+            text = "this block is neither from a file in examples/ nor a command of one line"
+            warn(text, subtype="typed", location=block)
+    return {Path(block["source"]) for block in blocks if is_shown(block, examples)}
+
+
+def is_one_command(block: nodes.literal_block) -> bool:
+    """Whether a block is a single command, which may be typed since there is nothing to prove."""
+    text, language = block.astext().strip(), block.get("language")
+    is_command = text.startswith("$ ") if language == "console" else language in ("bash", "none")
+    return is_command and "\n" not in text
+
+
+def warn(text: str, *args: str, subtype: str, location: str | nodes.Node) -> None:
+    """Log a warning of this extension."""
+    logger.warning(text, *args, type="examples", subtype=subtype, location=location)
+
+
+def write_zips(app: Sphinx, exception: Exception | None) -> None:
+    """Write a zip of each example to where the pages link."""
+    if exception or app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_downloads" / "examples"
+    target.mkdir(parents=True, exist_ok=True)
+    for folder in examples_folder(app.env).glob("*/*/"):
+        name = f"{folder.parent.name}/{folder.name}"
+        write_zip(target / zip_file_name(name), folder.name, example_files(folder))
+
+
+def write_zip(target: Path, folder: str, files: Iterable[Path]) -> None:
+    """Pack files into one folder of a zip: for the same files, the same bytes."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in files:
+            entry = zipfile.ZipInfo(f"{folder}/{path.name}")  # dated 1980, not now
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_lexer("console", TranscriptLexer)
+    app.add_directive("example", Example)
+    app.add_transform(FileCaptions)
+    # Not env-check-consistency: it is skipped when no chapter changed, but an example may have.
+    app.connect("env-updated", check)
+    app.connect("build-finished", write_zips)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

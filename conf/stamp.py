@@ -1,0 +1,60 @@
+"""Stamps each page that shows recorded outputs with what they were recorded on, and when.
+
+The recordings of page `part/name` are the folders of `tests/recordings/part/name/`, beside the
+source folder; each has a `state.json` with the keys `istio`, `envoy` and `recorded`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.locale import get_translation
+from sphinx.util.typing import ExtensionMetadata
+
+_ = get_translation("extensions")
+
+
+def add_stamp(app: Sphinx, document: nodes.document) -> None:
+    """Put the stamp of a page that was just read under its title, if it has recordings."""
+    recordings = Path(app.srcdir).parent / "tests" / "recordings" / app.env.docname
+    files = sorted(recordings.glob("*/state.json"))
+    for path in files:
+        app.env.note_dependency(path)
+    title = next(document.findall(nodes.title), None)
+    if files and title is not None:
+        section = title.parent
+        stamp = nodes.paragraph("", stamp_text(files), classes=["stamp"])
+        section.insert(section.index(title) + 1, stamp)
+
+
+def stamp_text(files: Iterable[Path]) -> str:
+    """The stamp for some `state.json` files: every version in them, and the newest date.
+
+    Raises ExtensionError, with the name of the file, for one that is not as agreed.
+    """
+    states = [read_state(path) for path in files]
+    istio, envoy, dates = (sorted(set(values)) for values in zip(*states, strict=True))
+    return _("Outputs on this page: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
+        istio=", ".join(istio), envoy=", ".join(envoy), date=dates[-1]
+    )
+
+
+def read_state(path: Path) -> tuple[str, str, str]:
+    """The versions of Istio and Envoy, and the date as YYYY-MM-DD, of one recorded state."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return state["istio"], state["envoy"], state["recorded"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExtensionError(f"{path}: not a recorded state", error, "stamp") from error
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.connect("doctree-read", add_stamp)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

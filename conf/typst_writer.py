@@ -1,0 +1,596 @@
+"""From an assembled doctree to Typst code.
+
+All is written in Typst's code mode, and all text as string literals, so that nothing a chapter
+says can be taken for markup. This module says what a thing is; book.typ says how it looks.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from pygments.formatter import Formatter
+from sphinx import addnodes
+from sphinx.builders import Builder
+from sphinx.highlighting import PygmentsBridge
+from sphinx.locale import _, admonitionlabels
+from sphinx.util import logging
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+logger = logging.getLogger(__name__)
+
+# Begins a comment that says which line of which chapter the code after it comes from.
+PLACE = "//@ "
+
+# Nodes that are one call of a Typst function on what they contain.
+CALLS = {
+    "classifier": "emph",
+    "emphasis": "emph",
+    "literal_emphasis": "emph",
+    "manpage": "emph",
+    "title_reference": "emph",
+    "strong": "strong",
+    "literal_strong": "strong",
+    "subscript": "sub",
+    "superscript": "super",
+    "paragraph": "par",
+    "compact_paragraph": "par",
+    "rubric": "rubric",
+    "centered": "centered",
+    "block_quote": "quotation",
+    "attribution": "attribution",
+    "legend": "legend",
+    "versionmodified": "version-note",
+}
+# Nodes that add nothing to what they contain.
+TRANSPARENT = {
+    "caption",
+    "definition",
+    "document",
+    "download_reference",
+    "field_body",
+    "field_name",
+    "generated",
+    "glossary",
+    "hlist",
+    "hlistcol",
+    "inline",
+    "line",
+    "problematic",
+    "target",
+    "term",
+    "title",
+}
+# Nodes that print nothing, or that another node prints: a footnote, where it is referred to.
+SILENT = {
+    "comment",
+    "footnote",
+    "highlightlang",
+    "index",
+    "meta",
+    "pending",
+    "substitution_definition",
+    "system_message",
+    "tabular_col_spec",
+    "toctree",
+}
+ENUMERATORS = {
+    "arabic": "1",
+    "loweralpha": "a",
+    "upperalpha": "A",
+    "lowerroman": "i",
+    "upperroman": "I",
+}
+
+# Words longer than this many characters may be broken, in prose, tables and code.
+LONG_WORD = 24
+LONG_CELL_WORD = 12
+LONG_CODE_WORD = 40
+# Into what: pieces that end a list's item, then parts of names, then just so many characters.
+PIECES = (
+    re.compile(r".+?(?:[,;&?|)}\]](?=.)|$)"),
+    re.compile(r".+?(?:[/.:=_@>\"-](?=.)|$)"),
+    re.compile(r".{1,8}"),
+)
+# What stays on one page: code of so many lines of 80 characters, tables of so many characters.
+SHORT_CODE = 14
+SHORT_TABLE = 500
+
+
+def string(text: str) -> str:
+    """Give `text` as a Typst string literal."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def boolean(value: bool) -> str:
+    """Give `value` as Typst writes it."""
+    return "true" if value else "false"
+
+
+def join(parts: Iterable[str]) -> str:
+    """Give one Typst expression that joins the expressions `parts`; empty ones are left out."""
+    kept = [part for part in parts if part]
+    return kept[0] if len(kept) == 1 else "{" + "\n".join(kept) + "}" if kept else "[]"
+
+
+def break_points(text: str, longest: int) -> list[int]:
+    """Give the offsets at which words of `text` longer than `longest` characters may be broken."""
+    return [
+        word.start() + end
+        for word in re.finditer(rf"\S{{{longest + 1},}}", text)
+        for end in list(accumulate(map(len, pieces(word[0], longest))))[:-1]
+    ]
+
+
+def pieces(word: str, longest: int, ways: tuple[re.Pattern[str], ...] = PIECES) -> list[str]:
+    """Split `word` in the first of these `ways`, and what is still too long in the next ones."""
+    if len(word) <= longest or not ways:
+        return [word]
+    return [end for part in ways[0].findall(word) for end in pieces(part, longest, ways[1:])]
+
+
+def split_at(text: str, points: Iterable[int]) -> str:
+    """Give `text` as a Typst expression that allows a line to end at the offsets `points`.
+
+    `brk` is an empty box: unlike a zero-width space, it leaves nothing in text that is copied.
+    """
+    parts, start = [], 0
+    for point in points:
+        parts += [string(text[start:point]), "brk"]
+        start = point
+    return join([*parts, string(text[start:]) if text[start:] else ""])
+
+
+def length(value: str) -> str | None:
+    """Give a docutils length as a Typst length, `None` if it has no counterpart in print."""
+    match = re.fullmatch(r"([\d.]+)\s*(px|pt|cm|mm|in|em|%|)", value.strip())
+    if not match:
+        return None
+    number, unit = match.groups()
+    return number + unit if unit not in ("px", "") else f"{float(number) * 0.75:g}pt"
+
+
+class CodeFormatter(Formatter[str]):
+    """Writes Pygments tokens as calls of `code-line`; Sphinx's highlighter drives it."""
+
+    def __init__(self, style: Any, hl_lines: Iterable[int] = (), **_options: object) -> None:
+        super().__init__()
+        self.style = style
+        self.marked = set(hl_lines)
+
+    @override
+    def format(self, tokens: Iterable[tuple[Any, str]], outfile: SupportsWrite[str]) -> None:
+        """Write one `code-line` for each line of `tokens`."""
+        for number, line in enumerate(token_lines(tokens), start=1):
+            text = "".join(value for _kind, value in line)
+            indent = len(text) - len(text.lstrip(" "))
+            options = f"indent: {indent}, " + ("marked: true, " if number in self.marked else "")
+            code = join(self.runs(line, text)) if text else string(" ")
+            outfile.write(f"code-line({options}{code})\n")
+
+    def runs(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
+        """Give the parts of `line` that look the same, each as one Typst expression."""
+        points, start = break_points(text, LONG_CODE_WORD), 0
+        for look, tokens in groupby(line, key=lambda token: self.look(token[0])):
+            run = "".join(value for _kind, value in tokens)
+            inside = [point - start for point in points if start < point <= start + len(run)]
+            start += len(run)
+            code = split_at(run, inside)
+            yield f"text({look}{code})" if look else code
+
+    def look(self, kind: Any) -> str:
+        """Give the arguments of Typst's `text` for a token of this kind."""
+        while not self.style.styles_token(kind):
+            kind = kind.parent  # a lexer's own kind is drawn like the one it refines
+        style = self.style.style_for_token(kind)
+        fill = f'fill: rgb("#{style["color"]}"), ' if style["color"] else ""
+        weight = 'weight: "bold", ' if style["bold"] else ""
+        return fill + weight + ('style: "italic", ' if style["italic"] else "")
+
+
+def token_lines(tokens: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
+    """Split `tokens` at the ends of lines; the last line need not end in a newline."""
+    line: list[tuple[Any, str]] = []
+    for kind, value in tokens:
+        first, *others = value.split("\n")
+        line.append((kind, first))
+        for other in others:
+            yield line
+            line = [(kind, other)]
+    if any(value for _kind, value in line):
+        yield line
+
+
+def split(
+    node: nodes.Element, *kinds: type[nodes.Element]
+) -> tuple[list[nodes.Element], list[nodes.Node]]:
+    """Give the children of `node` that are of these `kinds`, and the others."""
+    chosen = [child for child in node.children if isinstance(child, kinds)]
+    return chosen, [child for child in node.children if not isinstance(child, kinds)]
+
+
+def is_repeatable(table: nodes.tgroup) -> bool:
+    """Tell whether the head of `table` can stand on each page: no link leads from or to it."""
+    parts = (part for head in split(table, nodes.thead)[0] for part in head.findall(nodes.Element))
+    return not any(part["ids"] or isinstance(part, nodes.Referential) for part in parts)
+
+
+def linkable(node: nodes.Element, docname: str) -> Iterator[tuple[str, nodes.Element]]:
+    """Yield the elements below `node`, each with the name of the document it comes from."""
+    for child in node.children:
+        if isinstance(child, nodes.Element):
+            inner = child["docname"] if isinstance(child, addnodes.start_of_file) else docname
+            yield inner, child
+            yield from linkable(child, inner)
+
+
+def labels_of(node: nodes.Element, docname: str) -> list[str]:
+    """Give the labels of `node`, which stands in the document `docname`."""
+    return [f"{docname}#{identifier}" for identifier in node["ids"]]
+
+
+class Writer:
+    """Writes one doctree that holds the whole book.
+
+    Warns, with the place in the source, of what it cannot print: an unknown node, a link to
+    nothing, a picture without a description.
+    """
+
+    def __init__(self, builder: Builder, tree: nodes.document, faults: dict[str, str]) -> None:
+        self.builder = builder
+        self.faults = faults  # of pictures, by their place in the source folder
+        self.config = builder.config
+        self.docname: str = builder.config.root_doc
+        self.line = 0
+        self.place = ""
+        self.level = 0  # of the heading around; that of a document in another one is deeper
+        self.rank = 0  # of the document around: 0 part, 1 chapter, 2 section of a chapter, ...
+        self.next_rank = 1  # of a heading that comes now
+        self.longest = LONG_WORD
+        self.in_title = False
+        self.explained: set[str] = set()
+        self.anchored: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self.footnotes: dict[str, nodes.Element] = {}
+        for docname, node in linkable(tree, self.docname):
+            self.note_labels(docname, node)
+        self.highlighter = PygmentsBridge("html", self.config.pygments_style or "sphinx")
+        self.highlighter.formatter = CodeFormatter
+
+    def note_labels(self, docname: str, node: nodes.Element) -> None:
+        """Remember what `node` can be linked by; the first label of a document is its own."""
+        for label in labels_of(node, docname):
+            if isinstance(node, nodes.footnote):
+                self.footnotes[label] = node
+            elif node.tagname not in SILENT:
+                self.labels[label] = label
+                self.labels.setdefault(docname, label)
+
+    # The walk
+
+    def write(self, node: nodes.Node) -> str:
+        """Give `node` as one Typst expression, or nothing if it prints nothing."""
+        if not isinstance(node, nodes.Element):
+            text = node.astext().replace("\n", " ")
+            return split_at(text, break_points(text, self.longest))
+        if node.tagname in SILENT:
+            return ""
+        place = self.new_place(node)
+        code = self.handler(node)(node)
+        anchors = self.anchors(node)
+        return place + join([anchors, code]) if anchors or code else ""
+
+    def handler(self, node: nodes.Element) -> Callable[[Any], str]:
+        """Give what writes nodes of this class, or of the nearest one it derives from."""
+        for kind in type(node).__mro__:
+            name = kind.__name__
+            if hasattr(self, f"visit_{name}"):
+                handler: Callable[[Any], str] = getattr(self, f"visit_{name}")
+                return handler
+            if name in CALLS:
+                return partial(self.call, CALLS[name])
+            if name in TRANSPARENT:
+                return self.content
+        self.warn("not printable in the PDF: node %r", node.tagname)
+        return self.content
+
+    def new_place(self, node: nodes.Element) -> str:
+        """Give a comment with the file and line of `node`, if they are others than before."""
+        self.line = node.line or self.line
+        before = self.place
+        self.place = f"{self.builder.env.doc2path(self.docname, base=False)}:{self.line}"
+        return f"\n{PLACE}{self.place}\n" if self.place != before else ""
+
+    def warn(self, message: str, *arguments: str) -> None:
+        """Log a warning about the node that is being written."""
+        logger.warning(message, *arguments, location=(self.docname, self.line))
+
+    def anchors(self, *elements: nodes.Element) -> str:
+        """Give the places to link to for `elements`, unless they are in the book already."""
+        labels = [label for node in elements for label in labels_of(node, self.docname)]
+        new = [label for label in labels if label not in self.anchored]
+        self.anchored.update(new)
+        return join(f"anchor({string(label)})" for label in new) if new else ""
+
+    def content(self, node: nodes.Element) -> str:
+        """Give what `node` contains as one Typst expression."""
+        return join(map(self.write, node.children))
+
+    def call(self, function: str, node: nodes.Element) -> str:
+        """Give a call of a Typst function on what `node` contains."""
+        return f"{function}({self.content(node)})"
+
+    def flow(self, node: nodes.Element) -> str:
+        """Give what `node` contains, its first paragraph inline: beside a bullet or a number."""
+        _label, children = split(node, nodes.label)
+        parts = [self.anchors(node)]
+        if children and isinstance(first := children[0], nodes.paragraph):
+            parts += [self.anchors(first), self.content(first)]
+            del children[0]
+        return join([*parts, *map(self.write, children)])
+
+    # The frame
+
+    def visit_start_of_file(self, node: addnodes.start_of_file) -> str:
+        before = self.docname, self.rank, self.next_rank
+        self.docname, self.line = node["docname"], 0
+        opens_part = self.level == 0 and any(
+            inner is not node for inner in node.findall(addnodes.start_of_file)
+        )
+        self.rank = 0 if opens_part else self.rank + 1
+        self.next_rank = self.rank
+        code = self.content(node)
+        self.docname, self.rank, self.next_rank = before
+        return code
+
+    def visit_compound(self, node: nodes.compound) -> str:
+        if not node.get("caption"):
+            return self.content(node)
+        self.level, before = self.level + 1, self.level
+        part = self.heading(0, "", self.anchors(node), string(node["caption"]))
+        code = join([part, self.content(node)])
+        self.level = before
+        return code
+
+    def visit_section(self, node: nodes.section) -> str:
+        if self.level == 0 and self.docname == self.config.root_doc and len(node.children) == 1:
+            return self.anchors(node)  # the root document has no text: it needs no preface
+        before = self.level, self.next_rank
+        self.level, rank = self.level + 1, self.next_rank
+        self.next_rank = max(rank, 1) + 1
+        title, *body = node.children
+        assert isinstance(title, nodes.title)
+        # A title is printed again in the contents and above pages, where nothing can be a link,
+        # and a place to link to can be in the book only once: it stands before the title.
+        anchors = self.anchors(node, title, *title.findall(nodes.Element))
+        self.in_title = True
+        heading = self.heading(rank, self.section_number(node), anchors, self.content(title))
+        self.in_title = False
+        code = join([heading, *map(self.write, body)])
+        self.level, self.next_rank = before
+        return code
+
+    def heading(self, rank: int, number: str, anchors: str, title: str) -> str:
+        """Give a heading on the present level."""
+        options = f"level: {self.level}, rank: {rank}, number: {string(number)}"
+        return f"section({options}, anchors: {anchors or '[]'}, {title})"
+
+    def section_number(self, node: nodes.section) -> str:
+        """Give the number Sphinx gave to a section, empty without one."""
+        numbers = self.builder.env.toc_secnumbers.get(self.docname, {})
+        number = numbers.get(f"#{node['ids'][0]}", numbers.get("", ()))
+        return ".".join(map(str, number))
+
+    def figure_number(self, node: nodes.Element) -> str:
+        """Give the words and number Sphinx puts before a caption, empty without numbers."""
+        env = self.builder.env
+        kind = env.domains.standard_domain.get_enumerable_node_type(node) or ""
+        numbers = env.toc_fignumbers.get(self.docname, {}).get(kind, {})
+        number = numbers.get(node["ids"][0]) if node["ids"] else None
+        return self.config.numfig_format[kind] % ".".join(map(str, number)) + " " if number else ""
+
+    # Links and notes
+
+    def visit_reference(self, node: nodes.reference) -> str:
+        content = self.content(node)
+        if self.in_title:
+            return content
+        uri = f"%{self.docname}#{node['refid']}" if "refid" in node else node.get("refuri", "")
+        if re.match(r"[a-z][a-z0-9+.-]*:", uri):
+            return f"link({string(uri)}, {content})"
+        label = self.labels.get(uri.removeprefix("%"))
+        if label is None:
+            self.warn("link to nothing in the PDF: %r", uri)
+            return content
+        if label.startswith(f"{self.docname}#"):
+            return f"link(label({string(label)}), {content})"
+        return f"distant-link({string(label)}, page: {string(_('page'))}, {content})"
+
+    def visit_footnote_reference(self, node: nodes.footnote_reference) -> str:
+        if self.in_title:
+            self.warn("not printable in the PDF: footnote %s of a title", node.astext())
+            return ""
+        label = f"{self.docname}#{node['refid']}"
+        # HTML numbers footnotes by page, Typst would by book.
+        numbering = f"numbering: (..) => {string(node.astext())}"
+        if label in self.anchored:
+            return f"footnote({numbering}, label({string(label)}))"
+        self.anchored.add(label)
+        return f"note({string(label)}, {numbering}, {self.flow(self.footnotes[label])})"
+
+    def visit_abbreviation(self, node: nodes.abbreviation) -> str:
+        meaning = node.get("explanation", "")
+        if not meaning or node.astext() in self.explained:
+            return self.content(node)
+        self.explained.add(node.astext())
+        return join([self.content(node), string(f" ({meaning})")])
+
+    def visit_raw(self, node: nodes.raw) -> str:
+        if node["format"] == "html" and node.astext().strip() == "<br />":
+            return "linebreak()"  # what MyST writes for a line that ends in a backslash
+        return f"[\n{node.astext()}\n]" if "typst" in node["format"].split() else ""
+
+    # Code
+
+    def visit_literal(self, node: nodes.literal) -> str:
+        text = node.astext()
+        if len(text) <= self.longest and " " not in text:
+            return f"code(box({string(text)}))"  # Typst would break --flag after its dashes
+        return f"code({split_at(text, break_points(text, self.longest))})"
+
+    def visit_literal_block(self, node: nodes.literal_block) -> str:
+        language = node.get("language", "default")
+        arguments: dict[str, Any] = node.get("highlight_args", {})
+        lines = self.highlighter.highlight_block(
+            node.astext().expandtabs(8),  # PDF has no tabs
+            # Text with markup of its own is not in the language of the block.
+            language if node.rawsource == node.astext() else "none",
+            opts=self.config.highlight_options.get(language, {}),
+            force=node.get("force", False),
+            location=node,
+            hl_lines=arguments.get("hl_lines", ()),
+        )
+        height = sum(1 + len(line) // 80 for line in node.astext().split("\n"))
+        return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
+
+    visit_doctest_block = visit_literal_block
+
+    def visit_container(self, node: nodes.container) -> str:
+        return self.captioned("listing", node) if node.get("literal_block") else self.content(node)
+
+    # Pictures and tables
+
+    def visit_image(self, node: nodes.image) -> str:
+        alt = node.get("alt", "").strip()
+        if not alt:
+            self.warn("picture without a description (alt)")
+            alt = posixpath.basename(node["uri"])
+        if fault := self.faults.get(node["uri"]):
+            self.warn("picture %s: %s", node["uri"], fault)
+            return string(alt)
+        path = self.builder.images.get(node["uri"])
+        if path is None:  # of which Sphinx has warned
+            return string(alt)
+        width = length(node.get("width", ""))
+        size = f", width: {width}" if width else ""
+        return f"picture({string(f'images/{path}')}, alt: {string(alt)}{size})"
+
+    def visit_figure(self, node: nodes.figure) -> str:
+        return self.captioned("picture-block", node)
+
+    def captioned(self, function: str, node: nodes.Element) -> str:
+        """Give a call of `function` with the caption of `node` and with what else it contains."""
+        captions, others = split(node, nodes.caption, nodes.title, nodes.legend)
+        number = self.figure_number(node)
+        words = join([string(number) if number else "", *map(self.write, captions)])
+        return f"{function}({words if captions else 'none'}, {join(map(self.write, others))})"
+
+    def visit_table(self, node: nodes.table) -> str:
+        before, self.longest = self.longest, LONG_CELL_WORD
+        code = self.captioned("table-block", node)
+        self.longest = before
+        return code
+
+    def visit_tgroup(self, node: nodes.tgroup) -> str:
+        columns, _others = split(node, nodes.colspec)
+        given = "colwidths-given" in node.parent["classes"]
+        widths = [f"{column['colwidth']}fr" if given else "auto" for column in columns]
+        stubs = sum(column.get("stub", 0) for column in columns)
+        head, body = (self.rows(node, part, stubs) for part in (nodes.thead, nodes.tbody))
+        options = [
+            f"columns: ({', '.join(widths)},)",
+            f"breakable: {boolean(len(node.astext()) > SHORT_TABLE)}",
+            f"repeat: {boolean(is_repeatable(node))}",
+            f"header: ({''.join(head)})",
+        ]
+        return f"data-table({', '.join(options)}, {''.join(body)})"
+
+    def rows(self, group: nodes.tgroup, part: type[nodes.Element], stubs: int) -> list[str]:
+        """Give the cells in a `part` of a table, each with a comma after it."""
+        return [
+            self.cell(entry, is_head=part is nodes.thead or column < stubs) + ",\n"
+            for rows in split(group, part)[0]
+            for row in split(rows, nodes.row)[0]
+            for column, entry in enumerate(split(row, nodes.entry)[0])
+        ]
+
+    def cell(self, entry: nodes.Element, *, is_head: bool) -> str:
+        """Give a cell of a table."""
+        spans = f"colspan: {entry.get('morecols', 0) + 1}, rowspan: {entry.get('morerows', 0) + 1}"
+        sides = [name for name in ("left", "center", "right") if f"text-{name}" in entry["classes"]]
+        align = f", align: {sides[0]}" if sides else ""
+        content = self.flow(entry)
+        return f"table.cell({spans}{align}, {f'head({content})' if is_head else content})"
+
+    # Lists
+
+    def visit_bullet_list(self, node: nodes.bullet_list) -> str:
+        return self.item_list("list", node)
+
+    def visit_enumerated_list(self, node: nodes.enumerated_list) -> str:
+        pattern = ENUMERATORS[node.get("enumtype", "arabic")]
+        numbering = string(node.get("prefix", "") + pattern + node.get("suffix", "."))
+        start = node.get("start", 1)
+        return self.item_list("enum", node, f"start: {start}, numbering: {numbering}, ")
+
+    def item_list(self, function: str, node: nodes.Element, options: str = "") -> str:
+        """Give a list; one of single paragraphs is set tight."""
+        items, _others = split(node, nodes.list_item)
+        tight = all(len(split(item, nodes.paragraph)[0]) <= 1 for item in items)
+        code = ",\n".join(map(self.flow, items))
+        # Without an end, the paragraph before would draw the list up to it.
+        end = "" if isinstance(node.parent, nodes.list_item) else "parbreak()"
+        return join([end, f"{function}({options}tight: {boolean(tight)}, {code})"])
+
+    def visit_definition_list(self, node: nodes.definition_list) -> str:
+        items, _others = split(node, nodes.definition_list_item)
+        return f"terms({', '.join(map(self.definition, items))})"
+
+    def definition(self, item: nodes.Element) -> str:
+        """Give an item of a definition list; it can have several terms."""
+        texts, terms = split(item, nodes.definition)
+        words = "\nnext-term\n".join(map(self.write, terms))
+        return f"terms.item({{{words}}}, {join(map(self.flow, texts))})"
+
+    def visit_field_list(self, node: nodes.field_list) -> str:
+        fields, _others = split(node, nodes.field)
+        items = ", ".join(map(self.field, fields))
+        return f"terms(separator: {string(': ')}, {items})"
+
+    def field(self, field: nodes.Element) -> str:
+        """Give an item of a field list."""
+        bodies, names = split(field, nodes.field_body)
+        return f"terms.item({join(map(self.write, names))}, {join(map(self.flow, bodies))})"
+
+    def visit_line_block(self, node: nodes.line_block) -> str:
+        nested = boolean(isinstance(node.parent, nodes.line_block))
+        return f"lines(nested: {nested}, {', '.join(map(self.write, node.children))})"
+
+    # Boxes and rules
+
+    def visit_Admonition(self, node: nodes.Element) -> str:
+        titles, others = split(node, nodes.title)
+        kind = next((name for name in node["classes"] if name in admonitionlabels), node.tagname)
+        words = self.content(titles[0]) if titles else string(str(admonitionlabels[node.tagname]))
+        return f"admonition({string(kind)}, {words}, {join(map(self.write, others))})"
+
+    def visit_topic(self, node: nodes.Element) -> str:
+        if "contents" in node["classes"]:
+            return ""  # the book has one table of contents
+        titles, others = split(node, nodes.title)
+        words = self.content(titles[0]) if titles else "none"
+        return f"aside({words}, {join(map(self.write, others))})"
+
+    visit_sidebar = visit_topic
+
+    def visit_transition(self, node: nodes.transition) -> str:
+        # MyST puts one before its footnotes, which are elsewhere in print.
+        return "" if "footnotes" in node["classes"] else "transition()"

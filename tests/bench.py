@@ -1,0 +1,74 @@
+"""Measures what the book takes to build and its examples to play, and prints a table.
+
+Every figure is the median of some runs, in seconds of wall time, beside the aim that it is held
+to. Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+
+from lab import play
+from lab.example import Example, find_all
+from lab.istiod import Source
+from lab.mesh import Mesh
+from lab.paths import ROOT
+
+
+def main() -> None:
+    """Prints a row per figure as it comes in; Ctrl-C stops between two of them."""
+    print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
+    _row("HTML of the whole book, nothing cached", _built("html"), 5.0, 3)
+    _row("PDF of the whole book, nothing cached", _built("typst"), 2.0, 3)
+    for example in find_all():
+        _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
+        _row(f"replay: {example.name}", partial(_replay, example), 3.0, 3)
+    _row("make test", _tests, 60.0, 1)
+
+
+def _row(what: str, measure: Callable[[], float], aim: float, runs: int) -> None:
+    seconds = statistics.median(measure() for _ in range(runs))
+    print(f"{what:44}{seconds:>8.2f}{aim:>8.1f}   {runs}", flush=True)
+
+
+def _built(builder: str) -> Callable[[], float]:
+    def build() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", "conf", "-b", builder]
+            return _timed([*sphinx, "-d", f"{folder}/doctrees", "book", f"{folder}/out"])
+
+    return build
+
+
+def _tests() -> float:
+    return _timed(["make", "--silent", "test"])
+
+
+def _timed(command: list[str]) -> float:
+    start = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+    return time.monotonic() - start
+
+
+def _ready(example: Example) -> float:
+    start = time.monotonic()
+    with Mesh(example, Source.RECORDED):
+        return time.monotonic() - start
+
+
+def _replay(example: Example) -> float:
+    start = time.monotonic()
+    with play.playing(example, Source.RECORDED) as playing:
+        play.replay(playing, lambda _: None)
+    return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    main()
