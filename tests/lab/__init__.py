@@ -9,5 +9,5 @@ From an example's files to its outputs:
 - `xds` fits that to loopback, `envoy` runs the proxies, `kubelet` runs the containers;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
-- `__main__` is the command line.
+- `commands` is the command line, `__main__` starts and ends it.
 """

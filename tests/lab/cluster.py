@@ -23,6 +23,7 @@ _EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 # Host numbers in the example's network.
 _NODE, _FIRST_BALANCER, _FIRST_POD = 1, 2, 10
+_NOT_PLAYED = frozenset({"Pod", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 _SIDECAR_IMAGE = "istio/proxyv2"
 
 
@@ -128,9 +129,18 @@ class Cluster:
         return cluster
 
     def apply(self, item: Object, origin: Path | None) -> str:
-        """Keeps an object, and says what happened: `created`, `configured` or `unchanged`."""
+        """Keeps an object, and says what happened: `created`, `configured` or `unchanged`.
+
+        Raises LabError for a kind whose pods the lab would not run.
+        """
         item = copy.deepcopy(item)
         key = key_of(item)
+        if key.kind in _NOT_PLAYED:
+            raise LabError(
+                f"the lab does not play the kind {key.kind}",
+                where=origin,
+                remedy="it runs pods of Deployments",
+            )
         if key.namespace:
             item["metadata"]["namespace"] = key.namespace
         old = self._entries.get(key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import re
 import shutil
 import urllib.parse
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ Place = tuple[str, int]
 """A host, by name or address, and a port."""
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
+_RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
 
 
 def run(mesh: Mesh, call: Call) -> int:
@@ -50,7 +52,8 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
             places.setdefault((host, port), (unused, port))
     command = [program, "--disable", "--noproxy", "*", "--no-progress-meter"]
     for (host, port), (to, at) in places.items():
-        command += ["--connect-to", f"{host}:{port}:{to}:{at}"]
+        bare = f"[{host}]" if ":" in host else host
+        command += ["--connect-to", f"{bare}:{port}:{to}:{at}"]
     for address in sorted(addresses):
         command += ["--connect-to", f"{address}::{address}:"]
     command += ["--connect-to", f"::{unused}:"]
@@ -78,7 +81,8 @@ def _inside_hosts(service: Object, namespace: str) -> list[str]:
     hosts = [f"{name}.{own}", f"{name}.{own}.svc", f"{name}.{own}.svc.cluster.local"]
     if own == namespace:
         hosts.insert(0, name)
-    return [*hosts, service["spec"]["clusterIP"]]
+    address = service["spec"].get("clusterIP", "None")  # absent with ExternalName
+    return hosts if address == "None" else [*hosts, address]
 
 
 def _balancers(service: Object) -> list[dict[str, str]]:
@@ -90,10 +94,9 @@ def _resolved(
 ) -> Iterator[tuple[Place, Place]]:
     """What the caller's own `--resolve HOST:PORT:ADDRESS` means in the mesh."""
     for option, value in itertools.pairwise(args):
-        if option == "--resolve" and value.count(":") == 2:
-            host, port, address = value.split(":")
-            place = (address, int(port))
-            yield (host, int(port)), places.get(place, (unused, int(port)))
+        if option == "--resolve" and (given := _RESOLVE.fullmatch(value)):
+            host, port, address = given.group(1), int(given.group(2)), given.group(3)
+            yield (host, port), places.get((address, port), (unused, port))
 
 
 def _translations(places: dict[Place, Place]) -> dict[bytes, bytes]:
@@ -106,11 +109,14 @@ def _translations(places: dict[Place, Place]) -> dict[bytes, bytes]:
 
 
 def _place(word: str) -> Place | None:
-    """Where a word leads if it is a URL."""
-    url = urllib.parse.urlsplit(word)
-    if not url.hostname or url.scheme not in _PORTS:
+    """Where a word leads if it is a URL; a wrong one is for curl to refuse."""
+    try:
+        url = urllib.parse.urlsplit(word)
+        if not url.hostname or url.scheme not in _PORTS:
+            return None
+        return url.hostname, url.port or _PORTS[url.scheme]
+    except ValueError:
         return None
-    return url.hostname, url.port or _PORTS[url.scheme]
 
 
 def _is_address(host: str) -> bool:

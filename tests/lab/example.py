@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from lab.errors import LabError
 from lab.manifests import read_yaml
 from lab.paths import EXAMPLES, RECORDINGS
+
+_NETWORK = re.compile(r"127(\.\d{1,3}){2}")
 
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
@@ -41,13 +44,21 @@ class Example:
         if not path.exists():
             return {}
         documents = read_yaml(path.read_text(), path)
-        settings = documents[0][1] if documents else {}
-        for key in settings:
-            if key not in ("meshConfig", "network"):
-                raise LabError(
-                    f"unknown setting {key!r}", where=path, remedy="known: meshConfig, network"
-                )
-        return dict(settings)
+        line, settings = documents[0] if documents else (1, {})
+        if not isinstance(settings, dict):
+            raise LabError("not a mapping of settings", where=path, line=line)
+        for key in settings.keys() - {"meshConfig", "network"}:
+            raise LabError(
+                f"unknown setting {key!r}",
+                where=path,
+                line=line,
+                remedy="known: meshConfig, network",
+            )
+        if not _NETWORK.fullmatch(str(settings.get("network", "127.0.0"))):
+            raise LabError(
+                "not a loopback network", where=path, line=line, remedy="such as network: 127.80.3"
+            )
+        return settings
 
     @property
     def network(self) -> str:

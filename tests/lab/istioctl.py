@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 
+from lab import tools
 from lab.call import Call
 from lab.errors import LabError
-from lab.istiod import Source, tool
+from lab.istiod import Source
 from lab.mesh import Mesh
 from lab.recordings import Answer, digest_of
 
@@ -23,7 +22,6 @@ def run(mesh: Mesh, call: Call) -> int:
         if answer is None and mesh.source is Source.RECORDED:
             raise LabError(
                 f"no recording of: istioctl {' '.join(call.args)}",
-                where=mesh.example.folder,
                 remedy=f"record it with: make record EXAMPLE={mesh.example.name}",
             )
         if answer is None:
@@ -46,15 +44,7 @@ def _ask(mesh: Mesh, call: Call, files: dict[str, str]) -> Answer:
     cluster = mesh.folder / "cluster.json"
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
     cluster.write_text(json.dumps({"objects": mesh.cluster.snapshot(), "admin": admin}))
-    done = subprocess.run(
-        [tool("istioctl"), *call.args],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"LAB_CLUSTER": str(cluster), "TERM": "dumb"},
-        cwd=call.cwd,
-        timeout=60,
-        check=False,
-    )
+    env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
+    done = tools.run("istioctl", call.args, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()
-    return Answer(call.args, files, stdout, stderr, done.returncode)
+    return Answer(call.args, files, stdout, stderr, done.code)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import os
 import re
-import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from lab import tools
 from lab.cluster import Cluster, pods_in
 from lab.errors import LabError
 from lab.example import Example
-from lab.manifests import Object
-from lab.paths import CONTROLPLANE, TOOLS
-from lab.recordings import Recording, Resources, Verdict, digest_of, load
+from lab.manifests import Object, read_manifest
+from lab.paths import CONTROLPLANE
+from lab.recordings import Recording, Resources, Verdict, digest_of, load, load_validation
 
 ISTIO = "1.32-dev"
 _PROXY_VERSION = "1.32.0"
@@ -88,16 +88,25 @@ class Istiod:
         record = f"record it with: make record EXAMPLE={self.example.name}"
         if not self._recordings:
             return LabError("has no recordings", where=self.example.folder, remedy=record)
-        known = {item for r in self._recordings.values() for item in r.inputs.items()}
         last = max(r.recorded for r in self._recordings.values())
-        for path in cluster.origins():
-            if (path.name, self._inputs(cluster)[path.name]) not in known:
-                return LabError(f"has changed since {last}", where=path, line=1, remedy=record)
+        for path in self._changed(cluster):
+            return LabError(f"has changed since {last}", where=path, line=1, remedy=record)
         return LabError(
             f"no recording has these objects together (last recorded {last})",
             where=self.example.folder,
             remedy=record,
         )
+
+    def _changed(self, cluster: Cluster) -> Iterator[Path]:
+        """The applied files, and then any of the example's, that are not as they were recorded."""
+        known = {item for r in self._recordings.values() for item in r.inputs.items()}
+        inputs = self._inputs(cluster)
+        yield from (p for p in cluster.origins() if (p.name, inputs[p.name]) not in known)
+        validated = load_validation(self.example.recordings)
+        for path in self.example.manifests:
+            digest = digest_of(read_manifest(path.read_text(), path))
+            if validated.get(path.name, {}).get("digest") != digest:
+                yield path
 
 
 def _request(cluster: Cluster) -> dict[str, Any]:
@@ -139,17 +148,9 @@ def _without_secrets(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(request: dict[str, Any], digest: str, inputs: dict[str, str]) -> Recording:
-    done = subprocess.run(
-        [tool("controlplane")],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env=os.environ | _FEATURES,
-        timeout=120,
-        check=False,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    done = tools.run("controlplane", [], stdin=json.dumps(request), env=_FEATURES)
+    if done.code:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.code}"]
         raise LabError(f"istiod's code refused the objects: {lines[-1]}")
     answer = json.loads(done.stdout)
     return Recording(
@@ -179,14 +180,6 @@ def _own_lines(log: list[str]) -> list[str]:
     start, end = log.index(_ANSWERING), log.index(_ANSWERED)
     before = [line for line in log[:start] if "\twarn\t" in line]
     return before + log[start + 1 : end]
-
-
-def tool(name: str) -> Path:
-    """One of the two Go programs. Raises LabError if it is not built."""
-    path = TOOLS / name
-    if not path.exists():
-        raise LabError(f"the Go program {name} is not built", remedy="build it: make controlplane")
-    return path
 
 
 def module_version() -> str:

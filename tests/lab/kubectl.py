@@ -103,15 +103,17 @@ def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> 
     parser = _Parser(prog=f"kubectl {verb}")
     parser.add_argument("-f", "--filename", action="append", required=True)
     there = {key_of(item) for item in mesh.cluster.snapshot()}
+    named = set(there)
     items: list[tuple[Object, Path | None]] = []
     errors: list[str] = []
     for word in parser.parse_args(args).filename:
         for item, origin in _manifests(call, word, namespace):
-            refusal = _refusal(verb, item, origin, there)
+            refusal = _refusal(verb, item, origin, named)
             if refusal:
                 errors.append(refusal)
             else:
                 items.append((item, origin))
+                named.add(key_of(item))
     outcomes, verdicts = mesh.apply(items) if items else ([], [])
     for (item, origin), outcome in zip(items, outcomes, strict=True):
         for warning in _warnings(verdicts, item):
@@ -128,6 +130,11 @@ def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> 
 def _refusal(verb: str, item: Object, origin: Path | None, there: set[Key]) -> str | None:
     """What the API server says of an object before any webhook sees it."""
     key = key_of(item)
+    if key.namespace and Key("", "Namespace", "", key.namespace) not in there:
+        return (
+            f'Error from server (NotFound): error when creating "{_file(origin)}": '
+            f'namespaces "{key.namespace}" not found'
+        )
     if verb == "create" and key in there:
         _, plural, _ = _KINDS.get(key.kind, ("", key.kind.lower() + "s", ()))
         return (
@@ -180,6 +187,8 @@ def _delete(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str
         kind, names = _typed(given.what)
         keys += [_key(kind, namespace, name) for name in names]
     there = {key_of(item) for item in mesh.cluster.snapshot()}
+    if any(key.kind == "Pod" for key in keys):
+        raise LabError("the lab does not play: kubectl delete pod", remedy="delete its Deployment")
     mesh.delete([key for key in keys if key in there])
     for key in keys:
         if key in there:

@@ -45,6 +45,7 @@ class Container:
         self.log.touch()
         if _CURL_IMAGE.search(self.spec["image"]):
             return
+        self._check_ports()
         mounts = self._mount(config_maps)
         with self.log.open("ab") as log:
             self._process = spawn(
@@ -57,12 +58,11 @@ class Container:
     def settle(self) -> None:
         """Waits until the container accepts connections on its TCP ports."""
         deadline = time.monotonic() + _TIMEOUT
-        ports = [p for p in self.spec.get("ports", []) if p.get("protocol", "TCP") == "TCP"]
-        for port in ports if self._process else []:
-            while not _accepts(self.pod.address, port["containerPort"]):
+        for port in self._tcp_ports() if self._process else []:
+            while not _accepts(self.pod.address, port):
                 self._check_alive()
                 if time.monotonic() > deadline:
-                    raise self._error(f"does not listen on port {port['containerPort']}")
+                    raise self._error(f"does not listen on port {port}")
                 time.sleep(_POLL)
 
     def stop(self) -> None:
@@ -112,14 +112,26 @@ class Container:
                 (folder / file).write_text(content)
         return self._mounts()
 
+    def _tcp_ports(self) -> list[int]:
+        ports = self.spec.get("ports", [])
+        return [p["containerPort"] for p in ports if p.get("protocol", "TCP") == "TCP"]
+
+    def _check_ports(self) -> None:
+        """Makes sure that it is this container that will answer, and no other program."""
+        for port in self._tcp_ports():
+            if _accepts(self.pod.address, port):
+                place = f"{self.pod.address}:{port}"
+                raise self._error(f"cannot listen: {place} is in use", "end what listens there")
+
     def _check_alive(self) -> None:
         status = self._process.poll() if self._process else None
         if status is not None:
             lines = self.log.read_text(errors="replace").strip().splitlines()
             raise self._error(f"ended with status {status}: " + "\n".join(lines[-12:]))
 
-    def _error(self, what: str) -> LabError:
-        return LabError(f"container {self.spec['name']} of pod {self.pod.name} {what}")
+    def _error(self, what: str, remedy: str = "") -> LabError:
+        container = f"container {self.spec['name']} of pod {self.pod.name}"
+        return LabError(f"{container} {what}", remedy=remedy)
 
 
 def containers(pod: Pod, folder: Path) -> list[Container]:

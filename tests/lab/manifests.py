@@ -49,7 +49,7 @@ def read_manifest(text: str, where: Path) -> list[Object]:
     objects = []
     for line, document in read_yaml(text, where):
         many = isinstance(document, dict) and document.get("kind") == "List"
-        for item in document.get("items", []) if many else [document]:
+        for item in (document.get("items") or []) if many else [document]:
             _check(item, where, line)
             objects.append(item)
     return objects

@@ -19,6 +19,7 @@ from lab.example import Example
 from lab.istiod import Istiod, Source
 from lab.kubelet import Container, containers
 from lab.manifests import Object
+from lab.processes import uninterrupted
 from lab.recordings import Recording, Verdict
 
 _MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
@@ -61,14 +62,15 @@ class Mesh:
 
     def stop(self) -> None:
         """Ends every process and removes every file of this mesh."""
-        for proxy in self.proxies.values():
-            proxy.stop()
-        for started in self._containers.values():
-            for container in started:
-                container.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._guard:
-            self._guard.close()
+        with uninterrupted():
+            for proxy in self.proxies.values():
+                proxy.stop()
+            for started in self._containers.values():
+                for container in started:
+                    container.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if self._guard:
+                self._guard.close()
 
     def apply(self, items: list[tuple[Object, Path | None]]) -> tuple[list[str], list[Verdict]]:
         """Applies objects as kubectl would, and waits until the mesh runs with them.

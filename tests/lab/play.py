@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from lab import recordings, transcript
+from lab import recordings, tools, transcript
 from lab.errors import LabError
 from lab.example import Example
-from lab.istiod import Source, tool
+from lab.istiod import Source
 from lab.manifests import read_manifest
 from lab.masks import keep_recorded, mask, same
 from lab.mesh import Mesh
@@ -110,7 +109,7 @@ def check(example: Example, report: Report) -> list[str]:
             for number, (one, other) in enumerate(pairs, 1)
             if recordings.differs(one, other)
         ]
-    if validate(example) != load_validation(example):
+    if validate(example) != recordings.load_validation(example.recordings):
         wrong.append("istioctl validate says something else of the manifests")
     return [f"examples/{example.name}: {line}" for line in wrong]
 
@@ -119,26 +118,13 @@ def validate(example: Example) -> dict[str, dict[str, str]]:
     """What `istioctl validate` says of each manifest, with the digest of what it was said of."""
     said = {}
     for path in example.manifests:
-        done = subprocess.run(
-            [tool("istioctl"), "validate", "-f", path.name],
-            capture_output=True,
-            text=True,
-            cwd=example.folder,
-            timeout=60,
-            check=False,
-        )
+        done = tools.run("istioctl", ["validate", "-f", path.name], cwd=example.folder)
         items = read_manifest(path.read_text(), path)
         said[path.name] = {
             "digest": digest_of(items),
             "said": (done.stdout + done.stderr).strip(),
         }
     return said
-
-
-def load_validation(example: Example) -> dict[str, dict[str, str]]:
-    """What `istioctl validate` said when the example was last recorded."""
-    path = example.recordings / "validation.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _difference(script: Transcript, step: Step, output: tuple[str, ...]) -> LabError:

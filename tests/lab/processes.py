@@ -7,6 +7,8 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -14,6 +16,9 @@ from typing import IO
 from lab.errors import LabError
 
 _PR_SET_PDEATHSIG = 1
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end the lab."""
+
 _GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -46,10 +51,14 @@ def spawn(
             preexec_fn=_die_with_parent,
         )
 
+    started = _starter.submit(start)
     try:
-        return _starter.submit(start).result()
+        return started.result()
     except OSError as error:
         raise LabError(f"cannot start {command[0]}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        stop(started.result())
+        raise
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -64,6 +73,25 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts off what Ctrl-C and its like do to the end of the block, which tidies up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
+    for number in INTERRUPTS:
+        signal.signal(number, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 # "Parent" means the thread that starts a process: one that lives as long as the lab.

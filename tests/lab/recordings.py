@@ -73,6 +73,15 @@ def load(folder: Path) -> list[Recording]:
     return [_read(path.parent) for path in sorted(folder.glob("*/state.json"))]
 
 
+def load_validation(folder: Path) -> dict[str, dict[str, str]]:
+    """What `istioctl validate` said of each manifest, by its name, when it was last recorded.
+
+    `digest` is that of the manifest's objects, `said` what was printed.
+    """
+    path = folder / "validation.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 def save(folder: Path, states: list[Recording]) -> None:
     """Replaces the recordings of an example.
 

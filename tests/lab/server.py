@@ -48,12 +48,16 @@ class Server:
             words = b"".join(iter(lambda: connection.recv(65536), b"")).decode().split("\0")
         except OSError:
             return
-        name, cwd, *args = words
+        if len(fds) < 3:  # a caller that was interrupted before it said anything
+            return
         with (
             FileIO(fds[0], "rb") as stdin,
             FileIO(fds[1], "wb") as stdout,
             FileIO(fds[2], "wb") as stderr,
         ):
+            if len(words) < 2:
+                return
+            name, cwd, *args = words
             call = Call(args, Path(cwd), stdin, stdout, stderr, connection)
             try:
                 code = _COMMANDS[name](self.mesh, call)
@@ -63,6 +67,11 @@ class Server:
                 code = 1
             except BrokenPipeError:
                 code = 141
+            except Exception as error:  # which nobody foresaw; it must not pass for an output
+                cause = f"the lab cannot play: {name} {' '.join(args)}"
+                self.failures.append(LabError(f"{cause} ({type(error).__name__}: {error})"))
+                call.error(f"lab: {self.failures[-1]}")
+                code = 1
         with contextlib.suppress(OSError):
             connection.sendall(str(code).encode())
 

@@ -23,6 +23,8 @@ while IFS= read -r -d '' -u 9 lab_step; do
 done
 """
 
+_GRACE = 3.0  # seconds for a reader's shell to end
+
 # What a reader's shell takes over: the variables and functions that the transcripts set.
 _SAVE = "{ declare -f; export -p; } > %s"
 
@@ -109,9 +111,23 @@ def interactive(server: Server, folder: Path, rc: Path) -> int:
         file.write("\nPS1='(lab) $ '\n")
     # Ctrl-C is for what runs in the shell; ignoring it outright would be inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
+    env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
+    command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
+    process = subprocess.Popen(command, env=env, cwd=folder)
     try:
-        env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
-        command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
-        return subprocess.run(command, env=env, cwd=folder, check=False).returncode
-    finally:
-        signal.signal(signal.SIGINT, previous)
+        code = process.wait()
+    except KeyboardInterrupt:
+        _hang_up(process)
+        raise
+    signal.signal(signal.SIGINT, previous)
+    return code
+
+
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    """Ends an interactive bash, which ends its jobs when the terminal hangs up."""
+    process.send_signal(signal.SIGHUP)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

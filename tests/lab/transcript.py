@@ -66,7 +66,9 @@ def read(path: Path) -> Transcript:
         steps.append(Step(command, _trimmed(lines[at:end]), start + 1))
         at = end
     if not steps:
-        raise LabError("no command in this transcript", where=path, remedy="commands start with $ ")
+        raise LabError(
+            "no command in this transcript", where=path, line=1, remedy="commands start with $ "
+        )
     return Transcript(path, _trimmed(header), tuple(steps))
 
 

@@ -1,0 +1,92 @@
+"""The commands of the lab; `make help` shows how they are called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from lab import play, shell, tools
+from lab.errors import LabError
+from lab.example import Example, find_all, load
+from lab.istiod import Source
+
+
+def run(words: list[str]) -> int:
+    """Runs one command; gives its exit code, 1 for what the lab can explain."""
+    given = _parser().parse_args(words)
+    try:
+        return int(given.run(given))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lab", description="Plays the examples of the guide on a small mesh on loopback."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (
+        ("try", _try, "play an example, then open a shell in its mesh"),
+        ("play", _play, "play examples and compare every output"),
+        ("record", _record, "play examples on the live control plane and keep what comes out"),
+        ("check", _check, "as record, but write nothing and fail on any difference"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.set_defaults(run=run)
+        several = name != "try"
+        command.add_argument(
+            "example",
+            nargs="*" if several else None,
+            metavar="EXAMPLE",
+            help="its part/name" + ("; all of them if none is named" if several else ""),
+        )
+    return parser
+
+
+def _try(given: argparse.Namespace) -> int:
+    example = load(given.example)
+    live = tools.built()
+    with play.playing(example, Source.EITHER if live else Source.RECORDED) as playing:
+        play.replay(playing, print)
+        rc = playing.mesh.folder / "bashrc"
+        playing.shell.hand_over(rc)
+        print(f"\nYou are in examples/{example.name}, and its mesh is running. Leave with exit.")
+        if not live:
+            print("A manifest that you change needs the Go tools: make controlplane")
+        return shell.interactive(playing.server, example.folder, rc)
+
+
+def _play(given: argparse.Namespace) -> int:
+    for example in _examples(given):
+        start = time.monotonic()
+        with play.playing(example, Source.RECORDED) as playing:
+            play.replay(playing, _quiet)
+        print(f"{example.name}: {time.monotonic() - start:.1f} s")
+    return 0
+
+
+def _record(given: argparse.Namespace) -> int:
+    for example in _examples(given):
+        print(example.name)
+        play.save(example, *play.record(example, lambda line: print("  " + line)))
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    wrong = []
+    for example in _examples(given):
+        print(example.name, flush=True)
+        wrong += play.check(example, _quiet)
+    for line in wrong:
+        print(f"lab: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _examples(given: argparse.Namespace) -> list[Example]:
+    return [load(name) for name in given.example] or find_all()
+
+
+def _quiet(_: str) -> None:
+    """Reports nothing: the caller reports whole examples."""

@@ -1,0 +1,61 @@
+"""Runs the two Go programs that hold Istio's code; `make controlplane` builds them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.paths import ROOT, TOOLS
+from lab.processes import spawn, stop
+
+_TIMEOUT = 120.0  # seconds
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a program wrote, and its exit code."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+def built() -> bool:
+    """Whether both programs are there."""
+    return all((TOOLS / name).exists() for name in ("controlplane", "istioctl"))
+
+
+def run(
+    name: str,
+    args: list[str],
+    *,
+    stdin: str = "",
+    env: dict[str, str] | None = None,
+    cwd: Path = ROOT,
+) -> Done:
+    """Runs `controlplane` or `istioctl` to its end, with `env` added to the environment.
+
+    Raises LabError if it is not built or does not end.
+    """
+    path = TOOLS / name
+    if not path.exists():
+        raise LabError(f"the Go program {name} is not built", remedy="build it: make controlplane")
+    pipe = subprocess.PIPE
+    process = spawn(
+        [str(path), *args],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=os.environ | (env or {}),
+        cwd=cwd,
+    )
+    try:
+        stdout, stderr = process.communicate(stdin.encode(), _TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"no end after {_TIMEOUT:.0f} s: {name} {' '.join(args)}") from None
+    finally:
+        stop(process)
+    return Done(stdout.decode(), stderr.decode(), process.returncode)
