@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import NoReturn
+import time
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from lab.processes import INTERRUPTS
+
+_PATIENCE = 5.0  # seconds in which a second Ctrl-C does not cut short what the first began
+_interrupted = -_PATIENCE
 
 
 def main(words: list[str]) -> int:
     """Runs one command; gives its exit code, 130 if Ctrl-C or a signal ended it."""
-    for number in _SIGNALS:
+    for number in INTERRUPTS:
         signal.signal(number, _interrupt)
     try:
         # Imported here because it takes a third of a second, in which Ctrl-C counts as well.
@@ -22,18 +25,16 @@ def main(words: list[str]) -> int:
         print("lab: interrupted; everything that it started has ended", file=sys.stderr)
         return 130
     finally:
-        _ignore_signals()
+        for number in INTERRUPTS:
+            # Not SIG_IGN: of a signal already on its way Python would complain.
+            signal.signal(number, lambda *_: None)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    """Ends the lab. From then on it tidies up, and a second Ctrl-C does not cut that short."""
-    _ignore_signals()
-    raise KeyboardInterrupt
-
-
-def _ignore_signals() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _interrupt(*_: object) -> None:
+    global _interrupted
+    last, _interrupted = _interrupted, time.monotonic()
+    if _interrupted - last > _PATIENCE:
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -46,6 +47,12 @@ class Call:
         one, other = os.fstat(self.stdout.fileno()), os.fstat(self.stderr.fileno())
         return os.path.samestat(one, other)
 
+    def hung_up(self, seconds: float) -> bool:
+        """Waits for so long, or until the caller goes away; says whether it did."""
+        poll = select.poll()
+        poll.register(self.connection, 0)
+        return bool(poll.poll(seconds * 1000))
+
     def run(
         self, command: list[str], env: dict[str, str], translate: dict[bytes, bytes] | None = None
     ) -> int:
@@ -65,8 +72,10 @@ class Call:
         )
         threading.Thread(target=_end_with, args=(self.connection, process), daemon=True).start()
         out = self.stdout if merged else self.stderr
-        for line in (process.stdout if merged else process.stderr) or ():
-            _write_bytes(out, _translated(line, translate or {}))
+        pipe = process.stdout if merged else process.stderr
+        with pipe or contextlib.nullcontext():
+            for line in pipe or ():
+                _write_bytes(out, _translated(line, translate or {}))
         code = process.wait()
         return code if code >= 0 else 128 - code
 

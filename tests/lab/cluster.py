@@ -155,9 +155,11 @@ class Cluster:
         return "created"
 
     def delete(self, key: Key) -> None:
-        """Forgets an object. Raises KeyError if there is none."""
+        """Forgets an object, and all in it if it is a namespace. KeyError if there is none."""
         del self._entries[key]
         self._events += 1
+        if key.kind == "Namespace":
+            self._entries = {k: e for k, e in self._entries.items() if k.namespace != key.name}
 
     def copy(self) -> Cluster:
         """A cluster to try a change on."""

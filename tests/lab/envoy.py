@@ -10,9 +10,9 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lab import xds
+from lab.bootstrap import ADMIN_PORT, bootstrap
 from lab.certificates import Authority
 from lab.cluster import Pod
 from lab.errors import LabError
@@ -26,7 +26,9 @@ _POLL = 0.004  # seconds
 _LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 FLUSH_INTERVAL = 0.01  # seconds until an access log line is in its file
 
-_REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (?P<cause>.*?)(?:\tthread=\d+)?$")
+# An entry of several lines: before the reason, Envoy may print all that it rejected.
+_REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (.*?)\tthread=\d+$", re.M | re.S)
+_DUMP = re.compile(r"goo\.gle/debug\w+\s+(?:.*^: )?", re.M | re.S)
 
 
 def binary() -> Path:
@@ -46,7 +48,6 @@ class Proxy:
     _process: subprocess.Popen[bytes] | None = None
     _written: dict[Path, str] = field(default_factory=dict)
     _rejections: int = 0
-    _admin: str = ""
 
     @property
     def log(self) -> Path:
@@ -59,10 +60,9 @@ class Proxy:
         account = self.pod.item["spec"].get("serviceAccountName", "default")
         authority.write_secrets(self.pod.namespace, account, self.folder / "secrets")
         self._write(resources)
-        bootstrap = self.folder / "bootstrap.json"
-        bootstrap.write_text(json.dumps(_bootstrap(self.pod, self.folder)))
-        command = [str(binary()), "--config-path", str(bootstrap)]
-        command += ["--admin-address-path", str(self.folder / "admin")]
+        config = self.folder / "bootstrap.json"
+        config.write_text(json.dumps(bootstrap(self.pod, self.folder)))
+        command = [str(binary()), "--config-path", str(config)]
         command += ["--log-format", _LOG_FORMAT, "--log-level", "warning"]
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
@@ -113,12 +113,8 @@ class Proxy:
             connection.close()
 
     def admin_address(self) -> str:
-        """Where the admin interface listens, as host:port. Raises OSError until Envoy says so."""
-        if not self._admin:
-            self._admin = (self.folder / "admin").read_text()
-            if not self._admin:
-                raise FileNotFoundError("admin address")
-        return self._admin
+        """Where the admin interface listens, as host:port."""
+        return f"{self.pod.address}:{ADMIN_PORT}"
 
     def _write(self, resources: Resources) -> None:
         files = xds.files(resources, self.pod.address, self.folder)
@@ -148,9 +144,8 @@ class Proxy:
     def _cause(self) -> str:
         """The reason that Envoy logs beside each rejection; it follows the counter by a moment."""
         for _ in range(100):
-            for line in reversed(self.log.read_text(errors="replace").splitlines()):
-                if found := _REJECTED.search(line):
-                    return found.group("cause")
+            if causes := _REJECTED.findall(self.log.read_text(errors="replace")):
+                return " ".join(_DUMP.sub("", causes[-1]).split())
             time.sleep(_POLL)
         return f"see {self.log}"
 
@@ -164,28 +159,3 @@ class _Stats:
     versions: set[str]
     rejections: int
     warming: str
-
-
-def _bootstrap(pod: Pod, folder: Path) -> dict[str, Any]:
-    def source(name: str) -> dict[str, Any]:
-        return {
-            "pathConfigSource": {
-                "path": str(folder / name),
-                "watchedDirectory": {"path": str(folder)},
-            },
-            "resourceApiVersion": "V3",
-        }
-
-    service = pod.labels.get("app", pod.name)
-    return {
-        "node": {
-            "id": f"{pod.proxy_type}~{pod.address}~{pod.name}.{pod.namespace}"
-            f"~{pod.namespace}.svc.cluster.local",
-            "cluster": f"{service}.{pod.namespace}",
-        },
-        "admin": {"address": {"socketAddress": {"address": pod.address, "portValue": 0}}},
-        "dynamicResources": {
-            "cdsConfig": source("clusters.json"),
-            "ldsConfig": source("listeners.json"),
-        },
-    }

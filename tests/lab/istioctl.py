@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from lab import tools
 from lab.call import Call
 from lab.errors import LabError
 from lab.istiod import Source
+from lab.manifests import read_yaml
 from lab.mesh import Mesh
 from lab.recordings import Answer, digest_of
+
+# What needs no more of a cluster than the lab has.
+_PLAYED = ("analyze", "proxy-config", "pc", "validate")
 
 
 def run(mesh: Mesh, call: Call) -> int:
     """Answers one call, from the recording of this state where that is allowed."""
+    if not call.args or call.args[0] not in _PLAYED:
+        raise LabError(
+            f"the lab does not play: istioctl {' '.join(call.args)}",
+            remedy=f"it plays {', '.join(_PLAYED)}",
+        )
     with mesh.lock:
-        files = _files(call)
+        stdin = call.stdin.readall().decode() if "-" in call.args else ""
+        files = _files(call) | ({"-": _digest(stdin)} if stdin else {})
         answer = None
         if mesh.source is not Source.LIVE:
             answer = mesh.state.answer(call.args, files)
         if answer is None and mesh.source is Source.RECORDED:
             raise LabError(
                 f"no recording of: istioctl {' '.join(call.args)}",
-                remedy=f"record it with: make record EXAMPLE={mesh.example.name}",
+                remedy=mesh.istiod.remedy,
             )
         if answer is None:
-            answer = _ask(mesh, call, files)
+            answer = _ask(mesh, call, files, stdin)
             mesh.state.istioctl.append(answer)
     for line in answer.stdout:
         call.print(line)
@@ -37,14 +48,22 @@ def run(mesh: Mesh, call: Call) -> int:
 def _files(call: Call) -> dict[str, str]:
     """The digests of the files among the words, by the word."""
     paths = {word: call.path(word) for word in call.args if not word.startswith("-")}
-    return {word: digest_of(p.read_text()) for word, p in paths.items() if p.is_file()}
+    return {word: _digest(p.read_text()) for word, p in paths.items() if p.is_file()}
 
 
-def _ask(mesh: Mesh, call: Call, files: dict[str, str]) -> Answer:
+def _digest(text: str) -> str:
+    """Of a manifest's values, so that its comments may change; of the text if it is no YAML."""
+    try:
+        return digest_of([document for _, document in read_yaml(text, Path("-"))])
+    except LabError:
+        return digest_of(text)
+
+
+def _ask(mesh: Mesh, call: Call, files: dict[str, str], stdin: str) -> Answer:
     cluster = mesh.folder / "cluster.json"
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
     cluster.write_text(json.dumps({"objects": mesh.cluster.snapshot(), "admin": admin}))
     env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
-    done = tools.run("istioctl", call.args, env=env, cwd=call.cwd)
+    done = tools.run("istioctl", call.args, stdin=stdin, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()
     return Answer(call.args, files, stdout, stderr, done.code)

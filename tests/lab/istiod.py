@@ -78,6 +78,14 @@ class Istiod:
             self.used.append(state)
         return state
 
+    @property
+    def remedy(self) -> str:
+        """What to do where a recording is missing."""
+        return (
+            f"record it with: make record EXAMPLE={self.example.name}; in a shell of make try: "
+            "leave it, make controlplane, and try again"
+        )
+
     def _inputs(self, cluster: Cluster) -> dict[str, str]:
         return {
             path.name: digest_of(_without_secrets({"objects": items}))
@@ -85,16 +93,15 @@ class Istiod:
         }
 
     def _stale(self, cluster: Cluster) -> LabError:
-        record = f"record it with: make record EXAMPLE={self.example.name}"
         if not self._recordings:
-            return LabError("has no recordings", where=self.example.folder, remedy=record)
+            return LabError("has no recordings", where=self.example.folder, remedy=self.remedy)
         last = max(r.recorded for r in self._recordings.values())
         for path in self._changed(cluster):
-            return LabError(f"has changed since {last}", where=path, line=1, remedy=record)
+            return LabError(f"has changed since {last}", where=path, line=1, remedy=self.remedy)
         return LabError(
             f"no recording has these objects together (last recorded {last})",
             where=self.example.folder,
-            remedy=record,
+            remedy=self.remedy,
         )
 
     def _changed(self, cluster: Cluster) -> Iterator[Path]:

@@ -8,14 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
-
-import yaml
-from jsonpath_ng.ext import parser as jsonpath
+from typing import NoReturn
 
 from lab import curl
 from lab.call import Call
@@ -24,40 +20,16 @@ from lab.envoy import FLUSH_INTERVAL
 from lab.errors import LabError
 from lab.example import REJECTED
 from lab.istiod import Source
+from lab.kinds import dotted, kind_of, resource, typed
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
+from lab.printing import formatted
 from lab.recordings import Verdict
 
 # The annotation in which `kubectl apply` keeps the last manifest may not be larger, in bytes.
 _ANNOTATION_LIMIT = 262144
 
-# What people type, and the kind and plural that it means. Gateway alone is the Gateway API's.
-_KINDS = {
-    "Pod": ("", "pods", ("po", "pod", "pods")),
-    "Service": ("", "services", ("svc", "service", "services")),
-    "ConfigMap": ("", "configmaps", ("cm", "configmap", "configmaps")),
-    "Secret": ("", "secrets", ("secret", "secrets")),
-    "Namespace": ("", "namespaces", ("ns", "namespace", "namespaces")),
-    "Deployment": ("apps", "deployments", ("deploy", "deployment", "deployments")),
-    "VirtualService": (
-        "networking.istio.io",
-        "virtualservices",
-        ("vs", "virtualservice", "virtualservices"),
-    ),
-    "DestinationRule": (
-        "networking.istio.io",
-        "destinationrules",
-        ("dr", "destinationrule", "destinationrules"),
-    ),
-    "EnvoyFilter": ("networking.istio.io", "envoyfilters", ("envoyfilter", "envoyfilters")),
-    "Gateway": (
-        "networking.istio.io",
-        "gateways",
-        ("gw", "gateway", "gateways", "gateways.networking.istio.io"),
-    ),
-    "HTTPRoute": ("gateway.networking.k8s.io", "httproutes", ("httproute", "httproutes")),
-    "TCPRoute": ("gateway.networking.k8s.io", "tcproutes", ("tcproute", "tcproutes")),
-}
+_FOLLOW = 0.2  # seconds between two looks at a log that is followed
 
 
 class _Refusal(Exception):
@@ -65,10 +37,13 @@ class _Refusal(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         raise LabError(
             f"the lab does not play: {self.prog} ({message})",
-            remedy="reference/how-the-examples-run lists what it plays",
+            remedy=self.format_usage().strip(),
         )
 
 
@@ -76,8 +51,12 @@ def run(mesh: Mesh, call: Call) -> int:
     """Answers one call; gives kubectl's exit code. Raises LabError for what it does not play."""
     args, after = _split(call.args)
     namespace, args = _namespace(args)
-    verb, rest = (args[0], args[1:]) if args else ("", [])
+    verb, rest = (args[0], args[1:]) if args else ("help", [])
     play = _VERBS.get(verb)
+    if verb == "help" or {"--help", "-h"} & {*args}:
+        call.print(f"The lab plays these commands of kubectl: {', '.join(_VERBS)}.")
+        call.print("An option that it does not play is refused with a list of those it does.")
+        return 0
     if play is None:
         raise LabError(
             f"the lab does not play: kubectl {' '.join(call.args)}",
@@ -114,6 +93,8 @@ def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> 
             else:
                 items.append((item, origin))
                 named.add(key_of(item))
+    if not items and not errors:
+        raise _Refusal(f"error: no objects passed to {verb}")
     outcomes, verdicts = mesh.apply(items) if items else ([], [])
     for (item, origin), outcome in zip(items, outcomes, strict=True):
         for warning in _warnings(verdicts, item):
@@ -121,7 +102,7 @@ def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> 
         if outcome == "denied":
             errors.append(_denied(mesh, verdicts, item, origin, there))
         else:
-            call.print(f"{_resource(item)} {outcome}")
+            call.print(f"{resource(key_of(item))} {outcome}")
     for error in errors:
         call.error(error)
     return 1 if errors else 0
@@ -136,10 +117,9 @@ def _refusal(verb: str, item: Object, origin: Path | None, there: set[Key]) -> s
             f'namespaces "{key.namespace}" not found'
         )
     if verb == "create" and key in there:
-        _, plural, _ = _KINDS.get(key.kind, ("", key.kind.lower() + "s", ()))
         return (
             f'Error from server (AlreadyExists): error when creating "{_file(origin)}": '
-            f'{plural}{"." if key.group else ""}{key.group} "{key.name}" already exists'
+            f'{kind_of(key).resource} "{key.name}" already exists'
         )
     if verb == "apply" and len(json.dumps(item)) > _ANNOTATION_LIMIT:
         return (
@@ -156,18 +136,27 @@ def _denied(
 
     Raises LabError in a transcript if the file is not named `rejected-…`: then nobody meant it.
     """
-    doing = "patching" if key_of(item) in there else "creating"
-    reason = next(v.denied for v in verdicts if v.object == _webhook_name(item))
+    key = key_of(item)
+    verdict = next(v for v in verdicts if v.object == _webhook_name(item))
     if mesh.source is not Source.EITHER and origin and not origin.name.startswith(REJECTED):
         raise LabError(
-            f"Istio rejects it: {reason}",
+            f"Istio rejects it: {verdict.malformed or verdict.denied}",
             where=origin,
             line=1,
             remedy=f"name the file {REJECTED}… if that is what it shows",
         )
+    if verdict.malformed.startswith("no matches"):
+        return f'error: resource mapping not found for name: "{key.name}": {verdict.malformed}'
+    doing = f'error when {"patching" if key in there else "creating"} "{_file(origin)}"'
+    if verdict.malformed:
+        version = item["apiVersion"].rpartition("/")[2]
+        return (
+            f'Error from server (BadRequest): {doing}: {key.kind} in version "{version}" cannot be '
+            f"handled as a {key.kind}: strict decoding error: {verdict.malformed}"
+        )
     return (
-        f'Error from server: error when {doing} "{_file(origin)}": admission webhook '
-        f'"validation.istio.io" denied the request: {reason}'
+        f'Error from server: {doing}: admission webhook "validation.istio.io" '
+        f"denied the request: {verdict.denied}"
     )
 
 
@@ -184,17 +173,17 @@ def _delete(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str
         key_of(item) for word in given.filename for item, _ in _manifests(call, word, namespace)
     ]
     if given.what:
-        kind, names = _typed(given.what)
-        keys += [_key(kind, namespace, name) for name in names]
+        kind, names = typed(given.what)
+        keys += [kind.key(namespace, name) for name in names]
     there = {key_of(item) for item in mesh.cluster.snapshot()}
     if any(key.kind == "Pod" for key in keys):
         raise LabError("the lab does not play: kubectl delete pod", remedy="delete its Deployment")
     mesh.delete([key for key in keys if key in there])
     for key in keys:
         if key in there:
-            call.print(f'{_dotted(key)} "{key.name}" deleted')
+            call.print(f'{dotted(key)} "{key.name}" deleted')
         else:
-            call.error(f"Error from server (NotFound): {_not_found(key.kind, key.name)}")
+            call.error(_not_found(key))
     return 0 if set(keys) <= there else 1
 
 
@@ -202,23 +191,25 @@ def _get(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) 
     parser = _Parser(prog="kubectl get")
     parser.add_argument("what", nargs="+")
     parser.add_argument("-o", "--output", default="")
+    parser.add_argument("-l", "--selector", type=_labels, default={})
+    parser.add_argument("-A", "--all-namespaces", action="store_true")
     given = parser.parse_args(args)
-    kind, names = _typed(given.what)
-    group = _KINDS[kind][0]
+    kind, names = typed(given.what)
+    wanted = None if given.all_namespaces else namespace
     found = [
         item
         for item in mesh.cluster.snapshot()
-        if (key := key_of(item)).kind == kind
-        and key.group == group
-        and key.namespace in ("", namespace)
+        if (key := key_of(item)) == kind.key(key.namespace, key.name)
+        and (wanted is None or key.namespace in ("", wanted))
+        and given.selector.items() <= item["metadata"].get("labels", {}).items()
     ]
     if names:
-        found = [_one(found, kind, name) for name in names]
+        found = [_one(found, kind.key(namespace, name)) for name in names]
     if not found:
-        call.error(f"No resources found in {namespace} namespace.")
+        call.error("No resources found" + (f" in {wanted} namespace." if wanted else ""))
         return 0
     shown = found[0] if names and len(names) == 1 else {"kind": "List", "items": found}
-    call.write(_formatted(given.output, shown, found))
+    call.write(formatted(given.output, shown, found, given.all_namespaces))
     return 0
 
 
@@ -251,12 +242,17 @@ def _logs(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str])
     parser.add_argument("target")
     parser.add_argument("-c", "--container")
     parser.add_argument("--tail", type=int, default=-1)
+    parser.add_argument("-f", "--follow", action="store_true")
     given = parser.parse_args(args)
     pod = _pod(mesh, given.target, namespace)
     lines = _log_lines(mesh, pod, given.container)
-    for line in lines if given.tail < 0 else lines[len(lines) - min(given.tail, len(lines)) :]:
-        call.print(line)
-    return 0
+    at = max(0, len(lines) - given.tail) if given.tail >= 0 else 0
+    while True:
+        for line in lines[at:]:
+            call.print(line)
+        if not given.follow or call.hung_up(_FOLLOW):
+            return 0
+        at, lines = len(lines), _log_lines(mesh, pod, given.container)
 
 
 def _rollout(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) -> int:
@@ -312,55 +308,35 @@ def _manifests(call: Call, word: str, namespace: str) -> Iterator[tuple[Object, 
             yield item, origin
 
 
-def _resource(item: Object) -> str:
-    key = key_of(item)
-    return f"{_dotted(key)}/{key.name}"
+def _not_found(key: Key) -> str:
+    return f'Error from server (NotFound): {kind_of(key).resource} "{key.name}" not found'
 
 
-def _dotted(key: Key) -> str:
-    """A kind as kubectl prints it: `service`, `deployment.apps`."""
-    return f"{key.kind.lower()}.{key.group}".rstrip(".")
+def _labels(text: str) -> dict[str, str]:
+    """A selector such as `app=shop,version=v1`."""
+    return dict(part.split("=", 1) for part in text.split(","))
 
 
-def _typed(words: list[str]) -> tuple[str, list[str]]:
-    """Kind and names, from `svc a b` or `svc/a`. Raises LabError for a kind that is not known."""
-    kind, *names = words[0].split("/") if "/" in words[0] else words
-    for known, (_, _, aliases) in _KINDS.items():
-        if kind.lower() in aliases:
-            return known, names
-    raise LabError(f"the lab does not know the resource type {kind!r}")
-
-
-def _key(kind: str, namespace: str, name: str) -> Key:
-    return Key(_KINDS[kind][0], kind, "" if kind in CLUSTER_SCOPED else namespace, name)
-
-
-def _not_found(kind: str, name: str) -> str:
-    group, plural, _ = _KINDS[kind]
-    return f'{plural}.{group} "{name}" not found'.replace('. "', ' "')
-
-
-def _one(found: list[Object], kind: str, name: str) -> Object:
+def _one(found: list[Object], key: Key) -> Object:
     for item in found:
-        if item["metadata"]["name"] == name:
+        if item["metadata"]["name"] == key.name:
             return item
-    raise _Refusal(f"Error from server (NotFound): {_not_found(kind, name)}")
+    raise _Refusal(_not_found(key))
 
 
 def _pod(mesh: Mesh, target: str, namespace: str) -> Pod:
     """The first pod of `pod`, `pod/NAME` or `deploy/NAME`."""
-    kind, _, name = target.rpartition("/")
-    kind, _ = _typed([kind or "pod"])
+    word, _, name = target.rpartition("/")
+    kind, _ = typed([word or "pod"])
+    key = kind.key(namespace, name)
     pods = [pod for pod in mesh.pods() if pod.namespace == namespace]
-    if kind == "Deployment":
-        deployments = [item for item in mesh.cluster.snapshot() if item["kind"] == "Deployment"]
-        own = [item for item in deployments if item["metadata"]["namespace"] == namespace]
-        labels = _one(own, kind, name)["spec"]["selector"]["matchLabels"]
-        pods = select(pods, namespace, labels)
+    if kind.name == "Deployment":
+        own = [item for item in mesh.cluster.snapshot() if key_of(item) == key]
+        pods = select(pods, namespace, _one(own, key)["spec"]["selector"]["matchLabels"])
     else:
         pods = [pod for pod in pods if pod.name == name]
     if not pods:
-        raise _Refusal(f"Error from server (NotFound): {_not_found(kind, name)}")
+        raise _Refusal(_not_found(key))
     return pods[0]
 
 
@@ -395,68 +371,3 @@ def _warnings(verdicts: list[Verdict], item: Object) -> list[str]:
 def _webhook_name(item: Object) -> str:
     key = key_of(item)
     return f"{key.kind} {key.namespace}/{key.name}"
-
-
-def _formatted(output: str, shown: Any, found: list[Object]) -> str:
-    if output == "yaml":
-        return str(yaml.safe_dump(shown, sort_keys=True))
-    if output == "json":
-        return json.dumps(shown, indent=4, sort_keys=True) + "\n"
-    if output == "name":
-        return "".join(f"{_resource(item)}\n" for item in found)
-    if output.startswith("jsonpath="):
-        return _jsonpath(output.removeprefix("jsonpath="), shown)
-    if output:
-        raise LabError(f"the lab does not play: kubectl get -o {output}")
-    return _table(found)
-
-
-def _jsonpath(template: str, value: Any) -> str:
-    """A template such as `{.status.podIP}`: text, and expressions in braces."""
-
-    def expand(match: re.Match[str]) -> str:
-        text = match.group(1).strip()
-        if text.startswith('"'):
-            return str(json.loads(text))
-        matches = jsonpath.parse("$" + text).find(value)
-        return " ".join(
-            m.value if isinstance(m.value, str) else json.dumps(m.value) for m in matches
-        )
-
-    return re.sub(r"\{([^}]*)\}", expand, template)
-
-
-def _table(found: list[Object]) -> str:
-    columns = _COLUMNS.get(found[0]["kind"], _NAME_ONLY)
-    rows = [list(columns), *([str(cell(item)) for cell in columns.values()] for item in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    lines = (
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"
-
-
-_NAME_ONLY: dict[str, Callable[[Object], Any]] = {"NAME": lambda item: item["metadata"]["name"]}
-
-_COLUMNS: dict[str, dict[str, Callable[[Object], Any]]] = {
-    "Pod": {
-        **_NAME_ONLY,
-        "READY": lambda item: "{0}/{0}".format(len(item["spec"]["containers"])),
-        "STATUS": lambda item: item["status"]["phase"],
-    },
-    "Service": {
-        **_NAME_ONLY,
-        "TYPE": lambda item: item["spec"].get("type", "ClusterIP"),
-        "CLUSTER-IP": lambda item: item["spec"].get("clusterIP", "<none>"),
-        "EXTERNAL-IP": lambda item: (
-            " ".join(
-                i["ip"] for i in item.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-            )
-            or "<none>"
-        ),
-        "PORT(S)": lambda item: ",".join(
-            f"{port['port']}/{port['protocol']}" for port in item["spec"].get("ports", [])
-        ),
-    },
-}

@@ -82,7 +82,7 @@ class Mesh:
             cluster, outcomes = _applied(self.cluster, items, set())
             state = self.istiod.configure(cluster)
             verdicts = state.verdicts
-            denied = {verdict.object for verdict in verdicts if verdict.denied}
+            denied = {verdict.object for verdict in verdicts if verdict.refused}
             if denied:
                 cluster, outcomes = _applied(self.cluster, items, denied)
                 state = self.istiod.configure(cluster)

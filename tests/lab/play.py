@@ -21,7 +21,7 @@ from lab.shell import Shell
 from lab.transcript import Step, Transcript
 
 Report = Callable[[str], None]
-"""Takes a line of progress."""
+"""Takes lines of progress: each command as it starts, and then what it printed."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Playing:
     server: Server
     shell: Shell
 
-    def step(self, script: Transcript, step: Step) -> tuple[str, ...]:
+    def step(self, script: Transcript, step: Step, report: Report) -> tuple[str, ...]:
         """Runs one command and gives its output. Raises LabError if the lab could not play it."""
+        report(f"$ {step.command}")
         try:
             output = self.shell.run(step.command)
         except LabError as error:
@@ -46,6 +47,8 @@ class Playing:
             raise failure
         while output and not output[-1].strip():
             output.pop()
+        for line in output:
+            report(line)
         return tuple(output)
 
 
@@ -61,8 +64,7 @@ def replay(play: Playing, report: Report) -> None:
     for path in play.example.transcripts:
         script = transcript.read(path)
         for step in script.steps:
-            report(f"{path.name}:{step.line}  {step.command.splitlines()[0]}")
-            output = play.step(script, step)
+            output = play.step(script, step, report)
             if not same(step.output, output):
                 raise _difference(script, step, output)
 
@@ -75,8 +77,7 @@ def record(example: Example, report: Report) -> tuple[list[Transcript], list[Rec
             script = transcript.read(path)
             steps = []
             for step in script.steps:
-                report(f"{path.name}:{step.line}  {step.command.splitlines()[0]}")
-                output = keep_recorded(step.output, play.step(script, step))
+                output = keep_recorded(step.output, play.step(script, step, report))
                 steps.append(replace(step, output=output))
             scripts.append(replace(script, steps=tuple(steps)))
         return scripts, play.mesh.istiod.used

@@ -15,10 +15,10 @@ from typing import IO
 
 from lab.errors import LabError
 
-_PR_SET_PDEATHSIG = 1
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end the lab."""
 
+_PR_SET_PDEATHSIG = 1
 _GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -90,8 +90,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for late in arrived:
+            signal.raise_signal(late)
 
 
 # "Parent" means the thread that starts a process: one that lives as long as the lab.

@@ -23,11 +23,17 @@ Resources = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Istio's validating webhook said of one object: why it denied it, or its warnings."""
+    """What was said of one object: that it has a field or version which its kind does not know
+    (`malformed`), or why Istio's validating webhook denied it, or its warnings."""
 
     object: str
+    malformed: str = ""
     denied: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.malformed or self.denied)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lab.server import Server
 # Takes commands from descriptor 9, each ended by a NUL, and answers on 8 when one is done. They
 # run with no standard input, so that a command that reads it sees its end and not the next one.
 _LOOP = r"""
+lab_known=" $(echo $(compgen -v)) lab_known lab_step lab_name "
 while IFS= read -r -d '' -u 9 lab_step; do
   eval "$lab_step" </dev/null
   echo >&8
@@ -25,8 +26,13 @@ done
 
 _GRACE = 3.0  # seconds for a reader's shell to end
 
-# What a reader's shell takes over: the variables and functions that the transcripts set.
-_SAVE = "{ declare -f; export -p; } > %s"
+# What a reader's shell takes over: the functions and variables that the transcripts set.
+_SAVE = """{
+  declare -f
+  for lab_name in $(compgen -v); do
+    [[ $lab_known == *" $lab_name "* ]] || declare -p "$lab_name"
+  done
+} > %s"""
 
 
 def environment(server: Server) -> dict[str, str]:
@@ -112,6 +118,8 @@ def interactive(server: Server, folder: Path, rc: Path) -> int:
     # Ctrl-C is for what runs in the shell; ignoring it outright would be inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
+    # `make` in this shell is a make of its own, not one inside the make that opened it.
+    env = {name: value for name, value in env.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
     process = subprocess.Popen(command, env=env, cwd=folder)
     try:

@@ -6,20 +6,26 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 
 	admission "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/resource"
 	"istio.io/istio/pkg/webhooks/validation/server"
 )
 
-// verdict is what Istio's validating webhook said of one object.
+// verdict is what was said of one object before it was kept: that it has a field which its kind does
+// not know, which on a cluster the API server finds; or what Istio's validating webhook said.
 type verdict struct {
-	Object   string   `json:"object"` // kind namespace/name
-	Denied   string   `json:"denied,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
+	Object    string   `json:"object"` // kind namespace/name
+	Malformed string   `json:"malformed,omitempty"`
+	Denied    string   `json:"denied,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"`
 }
 
 // admit asks the webhook about each of Istio's objects, and returns the verdicts that say something.
@@ -39,7 +45,7 @@ func admit(objects []json.RawMessage) ([]verdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.Denied != "" || len(v.Warnings) > 0 {
+		if v.refused() || len(v.Warnings) > 0 {
 			verdicts = append(verdicts, v)
 		}
 	}
@@ -53,6 +59,9 @@ func review(webhook http.Handler, object json.RawMessage) (verdict, error) {
 	}
 	kind := head.GroupVersionKind()
 	v := verdict{Object: fmt.Sprintf("%s %s/%s", kind.Kind, head.Namespace, head.Name)}
+	if v.Malformed = malformed(kind, object); v.Malformed != "" {
+		return v, nil
+	}
 	body, err := json.Marshal(admission.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admission.AdmissionRequest{
@@ -80,11 +89,28 @@ func review(webhook http.Handler, object json.RawMessage) (verdict, error) {
 	return v, nil
 }
 
-func anyDenied(verdicts []verdict) bool {
-	for _, v := range verdicts {
-		if v.Denied != "" {
-			return true
+// malformed says which field or version of an object its kind does not have, or nothing.
+func malformed(kind schema.GroupVersionKind, object json.RawMessage) string {
+	known, ok := collections.Istio.FindByGroupVersionAliasesKind(resource.FromKubernetesGVK(&kind))
+	if !ok {
+		return fmt.Sprintf("no matches for kind %q in version %q", kind.Kind, kind.GroupVersion())
+	}
+	var body struct{ Spec json.RawMessage }
+	if json.Unmarshal(object, &body) != nil || body.Spec == nil {
+		return ""
+	}
+	spec, err := known.NewInstance()
+	if err != nil {
+		return err.Error()
+	}
+	if err := config.ApplyJSONStrict(spec, string(body.Spec)); err != nil {
+		if field := unknownField.FindString(err.Error()); field != "" {
+			return field
 		}
 	}
-	return false
+	return "" // anything else is the webhook's to say
 }
+
+var unknownField = regexp.MustCompile(`unknown field "[^"]+"`)
+
+func (v verdict) refused() bool { return v.Denied != "" || v.Malformed != "" }

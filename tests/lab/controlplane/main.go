@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func run() error {
 		return err
 	}
 	answer := response{Verdicts: verdicts, Proxies: map[string]resources{}}
-	if !anyDenied(verdicts) {
+	if !slices.ContainsFunc(verdicts, verdict.refused) {
 		if err := generate(asked, answer.Proxies); err != nil {
 			return err
 		}

@@ -1,0 +1,91 @@
+"""What the tests that play examples share.
+
+An example has its loopback network to itself: the lab refuses to play it twice at a time. Tests
+run side by side, so each takes a turn at the examples that it plays, by a lock on their folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lab.example import Example, load
+
+
+@contextlib.contextmanager
+def turn(name: str) -> Iterator[Example]:
+    """The example called `part/name`, while no other test plays it or a copy of it."""
+    example = load(name)
+    folder = os.open(example.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield example
+    finally:
+        os.close(folder)
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Iterator[Callable[[str], Example]]:
+    """Copies an example with its recordings, to be changed and played."""
+    with contextlib.ExitStack() as turns:
+
+        def copy(name: str) -> Example:
+            original = turns.enter_context(turn(name))
+            example = Example(name, tmp_path / name, tmp_path / "recordings" / name)
+            shutil.copytree(original.folder, example.folder)
+            shutil.copytree(original.recordings, example.recordings)
+            return example
+
+        yield copy
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a lab leaves: its files under `folder`, its processes with that name about them."""
+
+    folder: Path
+
+    def processes(self, word: str = "") -> list[str]:
+        """The command lines of running processes of the lab that contain the word."""
+        mark = str(self.folder).encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                if mark in command + (process / "environ").read_bytes():
+                    found.append(command.replace(b"\0", b" ").decode())
+        return [command for command in found if word in command]
+
+    def assert_nothing_left(self) -> None:
+        # What the kernel kills with the lab is gone a moment after it.
+        eventually(lambda: not self.processes())
+        assert self.processes() == []
+        assert list(self.folder.iterdir()) == []
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traces:
+    """A temporary folder of its own for every lab of this test, so that it can be told apart."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return Traces(folder)
+
+
+def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:
+    """Whether a claim comes true before the time is up."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True

