@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 from lab.processes import INTERRUPTS
 
 _PATIENCE = 5.0  # seconds in which a second Ctrl-C does not cut short what the first began
-_interrupted = -_PATIENCE
+_interrupted = -_PATIENCE  # when the last one came, by the monotonic clock
 
 
 def main(words: list[str]) -> int:
@@ -24,10 +25,6 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print("lab: interrupted; everything that it started has ended", file=sys.stderr)
         return 130
-    finally:
-        for number in INTERRUPTS:
-            # Not SIG_IGN: of a signal already on its way Python would complain.
-            signal.signal(number, lambda *_: None)
 
 
 def _interrupt(*_: object) -> None:
@@ -38,4 +35,8 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    # At once: on its usual way out Python first gives up its handlers, and then a late Ctrl-C
+    # would be the death of it.
+    os._exit(code)

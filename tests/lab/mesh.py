@@ -46,8 +46,9 @@ class Mesh:
     def __enter__(self) -> Mesh:
         binary()
         self._take_network()
-        self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
         try:
+            with uninterrupted():
+                self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
             config = _MESH_CONFIG | self.example.settings.get("meshConfig", {})
             self.cluster = Cluster.installed(self.example.network, yaml.safe_dump(config))
             self.istiod = Istiod(self.example, self.source)
