@@ -43,6 +43,12 @@ def key_of(item: Object) -> Key:
     return Key(group, item["kind"], namespace, str(metadata["name"]))
 
 
+def title_of(item: Object) -> str:
+    """An object's kind and name as verdicts give them: `Gateway shop/shop`."""
+    key = key_of(item)
+    return f"{key.kind} {key.namespace}/{key.name}"
+
+
 @dataclass(frozen=True)
 class Pod:
     """A Pod as the lab runs it: its object, and the addresses that it listens on."""

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from lab import curl
 from lab.call import Call
-from lab.cluster import Key, Pod, key_of, select
+from lab.cluster import Key, Pod, key_of, select, title_of
 from lab.envoy import FLUSH_INTERVAL
 from lab.errors import LabError
 from lab.example import REJECTED
@@ -137,7 +137,7 @@ def _denied(
     Raises LabError in a transcript if the file is not named `rejected-…`: then nobody meant it.
     """
     key = key_of(item)
-    verdict = next(v for v in verdicts if v.object == _webhook_name(item))
+    verdict = next(v for v in verdicts if v.object == title_of(item))
     if mesh.source is not Source.EITHER and origin and not origin.name.startswith(REJECTED):
         raise LabError(
             f"Istio rejects it: {verdict.malformed or verdict.denied}",
@@ -365,9 +365,4 @@ def _admin(mesh: Mesh, call: Call, pod: Pod, method: str, path: str) -> int:
 
 
 def _warnings(verdicts: list[Verdict], item: Object) -> list[str]:
-    return [warning for v in verdicts if v.object == _webhook_name(item) for warning in v.warnings]
-
-
-def _webhook_name(item: Object) -> str:
-    key = key_of(item)
-    return f"{key.kind} {key.namespace}/{key.name}"
+    return [warning for v in verdicts if v.object == title_of(item) for warning in v.warnings]

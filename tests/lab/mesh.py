@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lab.certificates import Authority
-from lab.cluster import Cluster, Key, Pod, key_of, pods_in
+from lab.cluster import Cluster, Key, Pod, pods_in, title_of
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
 from lab.example import Example
@@ -88,7 +88,7 @@ class Mesh:
                 cluster, outcomes = _applied(self.cluster, items, denied)
                 state = self.istiod.configure(cluster)
             self._move_to(cluster, state)
-            named = {_name(item) for item, _ in items}
+            named = {title_of(item) for item, _ in items}
             return outcomes, [verdict for verdict in verdicts if verdict.object in named]
 
     def delete(self, keys: list[Key]) -> None:
@@ -118,7 +118,7 @@ class Mesh:
                 container.stop()
             if gone in self.proxies:
                 self.proxies.pop(gone).stop()
-        config_maps = {_name(item): item for item in snapshot if item["kind"] == "ConfigMap"}
+        config_maps = {title_of(item): item for item in snapshot if item["kind"] == "ConfigMap"}
         started = [
             container
             for name, pod in wanted.items()
@@ -177,15 +177,10 @@ def _applied(
 ) -> tuple[Cluster, list[str]]:
     cluster = cluster.copy()
     outcomes = [
-        "denied" if _name(item) in denied else cluster.apply(item, origin) for item, origin in items
+        "denied" if title_of(item) in denied else cluster.apply(item, origin)
+        for item, origin in items
     ]
     return cluster, outcomes
-
-
-def _name(item: Object) -> str:
-    """An object's name as the webhook gives it."""
-    key = key_of(item)
-    return f"{key.kind} {key.namespace}/{key.name}"
 
 
 def _id(pod: Pod) -> str:

@@ -114,7 +114,7 @@ class Shell:
 def interactive(server: Server, folder: Path, rc: Path) -> int:
     """Opens a shell for a reader until they leave it; gives its exit code."""
     with rc.open("a") as file:
-        file.write("\nPS1='(lab) $ '\n")
+        file.write("\nPS1='(lab) $ '\nunset HISTFILE\n")
     # Ctrl-C is for what runs in the shell; ignoring it outright would be inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
     env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
