@@ -70,7 +70,9 @@ class Call:
             env=env,
             cwd=self.cwd,
         )
-        threading.Thread(target=_end_with, args=(self.connection, process), daemon=True).start()
+        # Both are taken here, where neither the process nor the connection can be gone already.
+        watched = self.connection.dup(), os.pidfd_open(process.pid), process
+        threading.Thread(target=_end_with, args=watched, daemon=True).start()
         out = self.stdout if merged else self.stderr
         pipe = process.stdout if merged else process.stderr
         with pipe or contextlib.nullcontext():
@@ -80,14 +82,14 @@ class Call:
         return code if code >= 0 else 128 - code
 
 
-def _end_with(caller: socket.socket, process: subprocess.Popen[bytes]) -> None:
+def _end_with(caller: socket.socket, ended: int, process: subprocess.Popen[bytes]) -> None:
     """Stops a process when its caller goes away, for instance on Ctrl-C."""
-    ended = os.pidfd_open(process.pid)
-    poll = select.poll()
-    poll.register(ended, select.POLLIN)
-    poll.register(caller, 0)  # asks for nothing but the hang-up, which poll always reports
-    if ended not in {fd for fd, _ in poll.poll()}:
-        stop(process)
+    with caller:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.register(caller, 0)  # asks for nothing but the hang-up, which poll always reports
+        if ended not in {fd for fd, _ in poll.poll()}:
+            stop(process)
     os.close(ended)
 
 

@@ -63,13 +63,14 @@ class Mesh:
 
     def stop(self) -> None:
         """Ends every process and removes every file of this mesh."""
-        with uninterrupted():
+        with uninterrupted(), self.lock:  # what a call has begun is there to be ended
             for proxy in self.proxies.values():
                 proxy.stop()
             for started in self._containers.values():
                 for container in started:
                     container.stop()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if hasattr(self, "folder"):
+                shutil.rmtree(self.folder, ignore_errors=True)
             if self._guard:
                 self._guard.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -51,28 +52,44 @@ def spawn(
             preexec_fn=_die_with_parent,
         )
 
-    started = _starter.submit(start)
+    process = None
     try:
-        return started.result()
+        # An exception in the middle of a wait could leave the other thread's lock taken for good.
+        with uninterrupted():
+            process = _starter.submit(start).result()
     except OSError as error:
         raise LabError(f"cannot start {command[0]}: {error.strerror}") from None
     except KeyboardInterrupt:
-        stop(started.result())
+        if process:
+            stop(process)
         raise
+    return process
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends a process and what it started: SIGTERM, and SIGKILL for what does not listen."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    _signal(process, signal.SIGTERM)
     try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        pass
+        _await_end(process, _GRACE)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _signal(process, signal.SIGKILL)
+        _await_end(process, None)
+        process.poll()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _await_end(process: subprocess.Popen[bytes], seconds: float | None) -> None:
+    """As `process.wait`, which never ends if Ctrl-C once came where it or `poll` took a lock."""
+    with contextlib.suppress(ProcessLookupError):
+        ended = os.pidfd_open(process.pid)
+        try:
+            select.select([ended], [], [], seconds)
+        finally:
+            os.close(ended)
 
 
 @contextlib.contextmanager
