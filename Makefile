@@ -8,10 +8,11 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
-COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null)
+CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
 
-# Dates in the book come from the last commit, so that two builds of it give the same bytes.
-export SOURCE_DATE_EPOCH ?= $(or $(COMMITTED),0)
+# Dates in the book come from the last commit, in an unpacked archive from its files, so that two
+# builds of it give the same bytes.
+export SOURCE_DATE_EPOCH ?= $(CHANGED)
 export PYTHONPATH := tests
 
 CONTROLPLANE := tests/lab/controlplane
