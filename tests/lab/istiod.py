@@ -26,7 +26,7 @@ from lab.recordings import Recording, Resources, Verdict, digest_of, load, load_
 ISTIO = "1.32-dev"
 _PROXY_VERSION = "1.32.0"
 
-# Envoy from its own project lacks the filters that Istio builds into its proxy (LAB: section 1).
+# Envoy from its own project lacks the filters that Istio builds into its proxy.
 _FEATURES = {
     "PILOT_ENABLE_METADATA_EXCHANGE": "false",
     "PILOT_ENABLE_ALPN_FILTER": "false",
