@@ -44,12 +44,14 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
         unused = mesh.cluster.unused_address()
     places |= dict(_resolved(args, places, unused))
     hosts = {host for host, _ in places}
+    asked: dict[Place, Place] = {}
     for host, port in filter(None, (_place(word) for word in args)):
         if host not in hosts | addresses and not _is_address(host):
             call.error(f"curl: (6) Could not resolve host: {host}")
             return 6
         if host not in addresses:
-            places.setdefault((host, port), (unused, port))
+            asked[host, port] = places.get((host, port), (unused, port))
+    places = asked | places  # what the caller named comes first, also in what curl says of it
     command = [program, "--disable", "--noproxy", "*", "--no-progress-meter"]
     for (host, port), (to, at) in places.items():
         bare = f"[{host}]" if ":" in host else host

@@ -96,8 +96,6 @@ func (l *lab) CLIClient() (kube.CLIClient, error) {
 	return client{inner, l.admin}, err
 }
 
-func (l *lab) CLIClientWithRevision(string) (kube.CLIClient, error) { return l.CLIClient() }
-
 // analyzed is the context of analyze, which insists on the plain client.
 type analyzed struct{ *lab }
 
@@ -114,14 +112,6 @@ func (l *lab) NamespaceOrDefault(namespace string) string {
 		return metav1.NamespaceDefault
 	}
 	return namespace
-}
-
-// RevisionOrDefault answers without the watcher that the real context starts.
-func (l *lab) RevisionOrDefault(revision string) string {
-	if revision == "" {
-		return "default"
-	}
-	return revision
 }
 
 func (l *lab) InferPodInfoFromTypedResource(name, namespace string) (pod, ns string, err error) {

@@ -1,6 +1,6 @@
 // Command istioctl is Istio's istioctl with the lab in place of a cluster.
 //
-// The commands that read a cluster (analyze, proxy-config, experimental describe) are attached
+// The commands that read a cluster (analyze, proxy-config) are attached
 // again with a context of our own: its Kubernetes client is in memory and holds the lab's objects,
 // and its requests to a proxy go to the admin address of the lab's Envoy. All else, every line of
 // output included, is Istio's code.
@@ -17,7 +17,6 @@ import (
 
 	"istio.io/istio/istioctl/cmd"
 	"istio.io/istio/istioctl/pkg/analyze"
-	"istio.io/istio/istioctl/pkg/describe"
 	"istio.io/istio/istioctl/pkg/proxyconfig"
 )
 
@@ -42,11 +41,6 @@ func attach(root *cobra.Command, path string) error {
 	}
 	replace(root, analyze.Analyze(analyzed{ctx}))
 	replace(root, proxyconfig.ProxyConfig(ctx))
-	for _, c := range root.Commands() {
-		if c.Name() == "experimental" {
-			replace(c, describe.Cmd(ctx))
-		}
-	}
 	return nil
 }
 
