@@ -9,6 +9,8 @@ import os
 import random
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from lab.example import Example, find_all, load
 from lab.istiod import Istiod, Source
 from lab.manifests import Object, read_manifest
 from lab.masks import keep_recorded, mask
-from lab.paths import EXAMPLES
+from lab.paths import EXAMPLES, ROOT
 from lab.play import Playing, playing
 from lab.recordings import Recording, Verdict, digest_of
 
@@ -197,7 +199,7 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> N
     [
         ("network: 10.1.2\n", ":1: not a loopback network (such as network: 127.80.3)"),
         ("# why\n- network\n", ":2: not a mapping of settings"),
-        ("frogs: 1\n", ":1: unknown setting 'frogs' (known: meshConfig, network)"),
+        ("frogs: 1\n", ":1: unknown setting 'frogs' (known: meshConfig, network, differs)"),
     ],
 )
 def test_wrong_settings_of_the_lab_are_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -457,6 +459,30 @@ def test_the_version_of_a_file_follows_from_its_content(tmp_path: Path) -> None:
 
 
 # A running mesh
+
+ONE_COMMAND = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from lab.shell import Shell
+
+folder, held = Path(sys.argv[1]), int(sys.argv[2])
+descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(held)]
+server = SimpleNamespace(commands=folder, socket=folder, mesh=SimpleNamespace(folder=folder))
+with Shell(server, folder) as shell:
+    print(*shell.run("echo heard"))
+"""
+
+
+@pytest.mark.parametrize("held", range(6))
+def test_a_shell_works_whichever_descriptors_it_gets(tmp_path: Path, held: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_COMMAND, str(tmp_path), str(held)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+    )
+    assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
 @pytest.fixture(scope="module")

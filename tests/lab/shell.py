@@ -14,13 +14,13 @@ from lab.errors import LabError
 from lab.processes import spawn, stop
 from lab.server import Server
 
-# Takes commands from descriptor 9, each ended by a NUL, and answers on 8 when one is done. They
-# run with no standard input, so that a command that reads it sees its end and not the next one.
+# Takes commands from one descriptor, each ended by a NUL, and answers on another when one is done.
+# They run with no standard input: a command that reads it sees its end, and not the next command.
 _LOOP = r"""
 lab_known=" $(echo $(compgen -v)) lab_known lab_step lab_name "
-while IFS= read -r -d '' -u 9 lab_step; do
+while IFS= read -r -d '' -u %d lab_step; do
   eval "$lab_step" </dev/null
-  echo >&8
+  echo >&%d
 done
 """
 
@@ -60,12 +60,11 @@ class Shell:
         commands_read, commands_write = os.pipe()
         self._done, done_write = os.pipe()
         loop = self.server.mesh.folder / "loop.sh"
-        loop.write_text(_LOOP)
-        command = f"exec bash --norc --noprofile {loop} 9<&{commands_read} 8>&{done_write}"
+        loop.write_text(_LOOP % (commands_read, done_write))
         self._output.touch()
         with self._output.open("ab") as out:
             self._process = spawn(
-                ["bash", "--norc", "--noprofile", "-c", command],
+                ["bash", "--norc", "--noprofile", str(loop)],
                 stdout=out,
                 stderr=out,
                 env=environment(self.server),
