@@ -21,6 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "examples",
     "stamp",
+    "versions",
     "typst_builder",
 ]
 nitpicky = True

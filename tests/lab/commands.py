@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from lab import play, shell, tools
+from lab import matrix, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Source
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
         ("try", _try, "play an example, then open a shell in its mesh"),
         ("play", _play, "play examples and compare every output"),
         ("record", _record, "play examples on the live control plane and keep what comes out"),
+        ("matrix", _matrix, "play examples on other versions of Envoy, and keep what held"),
         ("check", _check, "as record, but write nothing and fail on any difference"),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -65,6 +66,23 @@ def _play(given: argparse.Namespace) -> int:
             play.replay(playing, _quiet)
         print(f"{example.name}: {time.monotonic() - start:.1f} s")
     return 0
+
+
+def _matrix(given: argparse.Namespace) -> int:
+    wrong = []
+    for example in _examples(given):
+        found = {}
+        for version in matrix.ENVOYS:
+            found[version] = matrix.play(example, version)
+            said = f"{len(found[version])} outputs differ" if found[version] else "held"
+            print(f"{example.name} on Envoy {version}: {said}", flush=True)
+        row, unexplained = matrix.row(example, found)
+        wrong += unexplained
+        if not unexplained:
+            matrix.save({example.name: row})
+    for error in wrong:
+        print(f"lab: {error}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def _record(given: argparse.Namespace) -> int:

