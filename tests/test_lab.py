@@ -451,6 +451,14 @@ def test_what_a_proxy_would_fetch_from_istiod_it_reads_from_the_file_of_that_nam
         assert f'"path": "{path}"' in text
 
 
+def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap(tmp_path: Path) -> None:
+    resolver = {"name": "envoy.network.dns_resolver.cares", "typedConfig": {}}
+    cluster = {"name": "c", "type": "STRICT_DNS", "typedDnsResolverConfig": resolver}
+    files = xds_files(tmp_path, clusters=[cluster])
+    (cluster,) = files["clusters.json"]["resources"]
+    assert (cluster["type"], "typedDnsResolverConfig" in cluster) == ("STRICT_DNS", False)
+
+
 def test_the_version_of_a_file_follows_from_its_content(tmp_path: Path) -> None:
     def version(name: str) -> str:
         return str(xds_files(tmp_path, clusters=[{"name": name}])["clusters.json"]["version_info"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.cluster import Pod
+from lab.names import Place
 
 ADMIN_PORT = 15000
 
@@ -13,11 +14,16 @@ _HCM = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
     "HttpConnectionManager"
 )
+_RESOLVER = (
+    "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+)
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
-def bootstrap(pod: Pod, folder: Path) -> dict[str, Any]:
+def bootstrap(pod: Pod, folder: Path, dns: Place) -> dict[str, Any]:
     """Envoy's bootstrap for a pod: its listeners and clusters come from files in `folder`.
+
+    Names are those that the server at `dns` knows, and connections come from the pod's address.
 
     As on a cluster, two listeners and their clusters are there from the start, for Prometheus and
     for the kubelet's probe. pilot-agent, which would answer the probe, is missing: Envoy's own
@@ -32,6 +38,13 @@ def bootstrap(pod: Pod, folder: Path) -> dict[str, Any]:
             "cluster": f"{service}.{pod.namespace}",
         },
         "admin": {"address": admin},
+        "typedDnsResolverConfig": {
+            "name": "envoy.network.dns_resolver.cares",
+            "typedConfig": {"@type": _RESOLVER, "resolvers": [_address(*dns)]},
+        },
+        "clusterManager": {
+            "upstreamBindConfig": {"sourceAddress": {"address": pod.address, "portValue": 0}}
+        },
         "dynamicResources": {
             "cdsConfig": _file(folder, "clusters.json"),
             "ldsConfig": _file(folder, "listeners.json"),

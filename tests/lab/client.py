@@ -1,4 +1,4 @@
-"""What `kubectl`, `istioctl` and `curl` are in the lab's shell: a call to the running lab.
+"""What `kubectl`, `istioctl`, `curl` and `dig` are in the lab's shell: a call to the running lab.
 
 It hands its own standard input, output and error to the lab, which answers with an exit code. It
 imports as little as it can, because a transcript calls it dozens of times.

@@ -16,13 +16,10 @@ import urllib.parse
 from collections.abc import Iterator
 
 from lab.call import Call
-from lab.cluster import Pod, pods_in, select
+from lab.cluster import Pod
 from lab.errors import LabError
-from lab.manifests import Object
 from lab.mesh import Mesh
-
-Place = tuple[str, int]
-"""A host, by name or address, and a port."""
+from lab.names import Place, reach
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
 _RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
@@ -39,7 +36,7 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
     if program is None:
         raise LabError("curl is not installed", remedy="install it with the system's packages")
     with mesh.lock:
-        places = dict(_places(mesh, pod))
+        places = dict(reach(mesh.cluster.snapshot(), "TCP", pod.namespace if pod else None))
         addresses = {p.address for p in mesh.pods()} if pod else set()
         unused = mesh.cluster.unused_address()
     places |= dict(_resolved(args, places, unused))
@@ -62,33 +59,6 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
     if pod:
         command += ["--interface", pod.address]
     return call.run(command + args, dict(os.environ), _translations(places))
-
-
-def _places(mesh: Mesh, pod: Pod | None) -> Iterator[tuple[Place, Place]]:
-    """Where each service's addresses and names lead to, as seen from a pod or from outside."""
-    snapshot = mesh.cluster.snapshot()
-    pods = pods_in(snapshot)
-    for service in (item for item in snapshot if item["kind"] == "Service"):
-        hosts = _inside_hosts(service, pod.namespace) if pod else []
-        hosts += [i["ip"] for i in _balancers(service)]
-        chosen = select(pods, service["metadata"]["namespace"], service["spec"].get("selector", {}))
-        for port in service["spec"].get("ports", []) if chosen else []:
-            to = (chosen[0].address, chosen[0].port(port["targetPort"]))
-            for host in hosts:
-                yield (host, port["port"]), to
-
-
-def _inside_hosts(service: Object, namespace: str) -> list[str]:
-    name, own = service["metadata"]["name"], service["metadata"]["namespace"]
-    hosts = [f"{name}.{own}", f"{name}.{own}.svc", f"{name}.{own}.svc.cluster.local"]
-    if own == namespace:
-        hosts.insert(0, name)
-    address = service["spec"].get("clusterIP", "None")  # absent with ExternalName
-    return hosts if address == "None" else [*hosts, address]
-
-
-def _balancers(service: Object) -> list[dict[str, str]]:
-    return list(service.get("status", {}).get("loadBalancer", {}).get("ingress", []))
 
 
 def _resolved(

@@ -17,6 +17,7 @@ from lab.bootstrap import ADMIN_PORT, bootstrap
 from lab.certificates import Authority
 from lab.cluster import Pod
 from lab.errors import LabError
+from lab.names import Place, search
 from lab.processes import spawn, stop
 from lab.recordings import Resources
 
@@ -50,10 +51,14 @@ def binary() -> Path:
 
 @dataclass
 class Proxy:
-    """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error."""
+    """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error.
+
+    `dns` is where it asks for names.
+    """
 
     pod: Pod
     folder: Path
+    dns: Place
     _process: subprocess.Popen[bytes] | None = None
     _written: dict[Path, str] = field(default_factory=dict)
     _rejections: int = 0
@@ -70,14 +75,14 @@ class Proxy:
         authority.write_secrets(self.pod.namespace, account, self.folder / "secrets")
         self._write(resources)
         config = self.folder / "bootstrap.json"
-        config.write_text(json.dumps(bootstrap(self.pod, self.folder)))
+        config.write_text(json.dumps(bootstrap(self.pod, self.folder, self.dns)))
         command = [str(binary()), "--config-path", str(config)]
         command += ["--log-format", _LOG_FORMAT, "--log-level", "warning"]
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
         command += ["--disable-hot-restart", "--concurrency", "1"]
         with self.log.open("ab") as log:
-            self._process = spawn(command, stdout=log, stderr=log)
+            self._process = spawn(command, stdout=log, stderr=log, env=_environment(self.pod))
 
     def push(self, resources: Resources) -> None:
         """Replaces the configuration of a running Envoy, as istiod's push would."""
@@ -161,6 +166,12 @@ class Proxy:
     def _last_line(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return next((line for line in reversed(lines) if "\tcritical\t" in line), lines[-1])
+
+
+def _environment(pod: Pod) -> dict[str, str]:
+    """What a pod's /etc/resolv.conf says of short names, in the variables that c-ares reads."""
+    names = {"LOCALDOMAIN": " ".join(search(pod.namespace)), "RES_OPTIONS": "ndots:5"}
+    return os.environ | names
 
 
 @dataclass(frozen=True)

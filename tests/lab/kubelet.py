@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from lab.processes import spawn, stop
 _TIMEOUT = 10.0  # seconds until a container must listen on its ports
 _POLL = 0.004  # seconds
 _SHIM = Path(__file__).with_name("pod")
+
+Listens = Callable[[str, int], bool]
 
 # A pod of this image only waits for `kubectl exec`; curl itself runs when it is called.
 _CURL_IMAGE = re.compile(r"(^|/)curlimages/curl:")
@@ -56,10 +59,10 @@ class Container:
             )
 
     def settle(self) -> None:
-        """Waits until the container accepts connections on its TCP ports."""
+        """Waits until the container listens on its ports."""
         deadline = time.monotonic() + _TIMEOUT
-        for port in self._tcp_ports() if self._process else []:
-            while not _accepts(self.pod.address, port):
+        for port, listens in self._ports() if self._process else []:
+            while not listens(self.pod.address, port):
                 self._check_alive()
                 if time.monotonic() > deadline:
                     raise self._error(f"does not listen on port {port}")
@@ -112,14 +115,15 @@ class Container:
                 (folder / file).write_text(content)
         return self._mounts()
 
-    def _tcp_ports(self) -> list[int]:
+    def _ports(self) -> list[tuple[int, Listens]]:
+        """Each port, and what tells whether somebody listens on it."""
         ports = self.spec.get("ports", [])
-        return [p["containerPort"] for p in ports if p.get("protocol", "TCP") == "TCP"]
+        return [(p["containerPort"], _LISTENS[p.get("protocol", "TCP")]) for p in ports]
 
     def _check_ports(self) -> None:
         """Makes sure that it is this container that will answer, and no other program."""
-        for port in self._tcp_ports():
-            if _accepts(self.pod.address, port):
+        for port, listens in self._ports():
+            if listens(self.pod.address, port):
                 place = f"{self.pod.address}:{port}"
                 raise self._error(f"cannot listen: {place} is in use", "end what listens there")
 
@@ -162,3 +166,13 @@ def _mounted(word: str, mounts: dict[str, Path]) -> str:
 def _accepts(address: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0
+
+
+def _is_bound(address: str, port: int) -> bool:
+    """Whether a UDP socket has this place. A datagram to find out would be one for the program."""
+    number = int.from_bytes(socket.inet_aton(address), sys.byteorder)
+    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return f"{number:08X}:{port:04X}" in {row.split()[1] for row in rows}
+
+
+_LISTENS: dict[str, Listens] = {"TCP": _accepts, "UDP": _is_bound}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from lab import dns
 from lab.certificates import Authority
 from lab.cluster import Cluster, Key, Pod, pods_in, title_of
 from lab.envoy import Proxy, binary
@@ -19,6 +20,7 @@ from lab.example import Example
 from lab.istiod import Istiod, Source
 from lab.kubelet import Container, containers
 from lab.manifests import Object
+from lab.names import zone
 from lab.processes import uninterrupted
 from lab.recordings import Recording, Verdict
 
@@ -42,6 +44,7 @@ class Mesh:
     lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _containers: dict[str, list[Container]] = field(default_factory=dict, init=False)
     _guard: socket.socket | None = field(default=None, init=False)
+    _dns: dns.Server = field(init=False)
 
     def __enter__(self) -> Mesh:
         binary()
@@ -51,6 +54,7 @@ class Mesh:
                 self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
             config = _MESH_CONFIG | self.example.settings.get("meshConfig", {})
             self.cluster = Cluster.installed(self.example.network, yaml.safe_dump(config))
+            self._dns = dns.Server((self.cluster.unused_address(), dns.PORT))
             self.istiod = Istiod(self.example, self.source)
             self._move_to(self.cluster, self.istiod.configure(self.cluster))
         except BaseException:
@@ -69,6 +73,8 @@ class Mesh:
             for started in self._containers.values():
                 for container in started:
                     container.stop()
+            if hasattr(self, "_dns"):
+                self._dns.stop()
             if hasattr(self, "folder"):
                 shutil.rmtree(self.folder, ignore_errors=True)
             if self._guard:
@@ -119,6 +125,7 @@ class Mesh:
                 container.stop()
             if gone in self.proxies:
                 self.proxies.pop(gone).stop()
+        self._dns.zone = zone(snapshot)
         config_maps = {title_of(item): item for item in snapshot if item["kind"] == "ConfigMap"}
         started = [
             container
@@ -154,7 +161,7 @@ class Mesh:
         if name in self.proxies:
             self.proxies[name].push(resources)
         else:
-            self.proxies[name] = Proxy(pod, self.folder / name / "istio-proxy")
+            self.proxies[name] = Proxy(pod, self.folder / name / "istio-proxy", self._dns.place)
             self.proxies[name].start(resources, self.authority)
 
     def _take_network(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import recv_fds
 from socket import socket as Connection
 
-from lab import curl, istioctl, kubectl
+from lab import curl, dig, istioctl, kubectl
 from lab.call import Call
 from lab.errors import LabError
 from lab.mesh import Mesh
@@ -22,6 +22,7 @@ _COMMANDS: dict[str, Callable[[Mesh, Call], int]] = {
     "kubectl": kubectl.run,
     "istioctl": istioctl.run,
     "curl": curl.run,
+    "dig": dig.run,
 }
 
 
@@ -34,7 +35,7 @@ class Server:
 
     @property
     def commands(self) -> Path:
-        """A folder with the three commands, for a shell's PATH."""
+        """A folder with the commands, for a shell's PATH."""
         return self.mesh.folder / "bin"
 
     @property

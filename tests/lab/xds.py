@@ -71,6 +71,7 @@ def _listener(listener: dict[str, Any], address: str, folder: Path) -> dict[str,
 def _cluster(cluster: dict[str, Any], folder: Path) -> dict[str, Any]:
     cluster = copy.deepcopy(cluster)
     _read_secrets_from_files(cluster, folder)
+    cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
     if cluster.get("type") != "EDS":
         return cluster
     eds = cluster["edsClusterConfig"]
