@@ -286,9 +286,10 @@ def silent_istiod(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def answer(*_: object, stdin: str, **__: object) -> tools.Done:
         nothing: dict[str, list[Any]]
-        nothing = {"listeners": [], "routes": [], "clusters": [], "endpoints": []}
+        nothing = {"listeners": [], "routes": [], "clusters": [], "endpoints": [], "secrets": []}
         proxies = {proxy["id"]: nothing for proxy in json.loads(stdin)["proxies"]}
-        return tools.Done(json.dumps({"verdicts": [], "proxies": proxies}), "", 0)
+        answer = {"verdicts": [], "proxies": proxies, "statuses": [], "metrics": []}
+        return tools.Done(json.dumps(answer), "", 0)
 
     monkeypatch.setattr(tools, "run", answer)
 

@@ -113,6 +113,15 @@ def test_what_is_no_transcript_is_refused_with_its_line(
             "after <duration>: Could not connect to server",
         ),
         ('"curl/8.16.0"', '"curl/<version>"'),
+        ("curl: (35) Recv failure: Connection reset by peer", "curl: (35) <reset>"),
+        (
+            "curl: (35) OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to a.example.com:443 ",
+            "curl: (35) <reset>",
+        ),
+        (
+            "tls   CA   true   9b04138b472464ac62482078fb3b6be359687   2026-11-24T02:17:04Z",
+            "tls   CA   true   <serial> <time>",
+        ),
         ("shop   1/1   Running   5m10s", "shop   1/1   Running   <age>"),
         ("trailing blanks   ", "trailing blanks"),
     ],
@@ -137,6 +146,9 @@ def test_what_differs_from_run_to_run_is_masked(line: str, masked: str) -> None:
         "Warning [IST0162] (Gateway ledger/audit) The gateway is listening on port 9001",
         "curl: (7) Failed to connect to 127.111.200.3 port 9000",
         "istio-ingressgateway-ltjdh2vkr-4wxvs",
+        "curl: (35) OpenSSL/3.0.17: error:0A000458:SSL routines::tlsv1 unrecognized name",
+        "curl: (56) Recv failure: Connection reset by peer",
+        "digest 9b04138b472464ac62482078fb3b6be359687 of it",
         "upstream connect error or disconnect/reset before headers. reset reason: overflow",
     ],
 )
@@ -336,6 +348,8 @@ def recording(**changed: Any) -> Recording:
         inputs={"shop.yaml": "e"},
         verdicts=[Verdict("VirtualService shop/shop", denied="", warnings=["beware"])],
         log=["2026-01-01T00:00:00.000001Z\twarn\tno virtual service"],
+        statuses=[{"kind": "Gateway", "name": "shop", "status": {"conditions": []}}],
+        metrics=["pilot_no_ip 0"],
         proxies={"gateway.istio-system": {"listeners": [{"name": "0.0.0.0_8080"}]}},
     )
     return replace(first, **changed)
@@ -397,7 +411,8 @@ def test_the_contents_of_secrets_are_no_part_of_a_state(monkeypatch: pytest.Monk
 
 def xds_files(folder: Path, **resources: Any) -> dict[str, Any]:
     """The resources of each file that a proxy on 127.80.3.11 gets, by the file's path."""
-    everything = {"listeners": [], "routes": [], "clusters": [], "endpoints": []} | resources
+    kinds = ("listeners", "routes", "clusters", "endpoints", "secrets")
+    everything = {kind: [] for kind in kinds} | resources
     files = xds.files(everything, "127.80.3.11", folder)
     return {str(p.relative_to(folder)): json.loads(text) for p, text in files.items()}
 
@@ -547,6 +562,24 @@ def sh(mesh: Playing) -> Sh:
             1,
         ),
         ("kubectl -n shop get deploy -o name", "deployment.apps/shop\ndeployment.apps/client", 0),
+        (
+            "kubectl get gatewayclass",
+            "NAME    CONTROLLER                    ACCEPTED\n"
+            "istio   istio.io/gateway-controller   True",
+            0,
+        ),
+        (
+            "kubectl get svc -A --sort-by=.spec.ports[0].port -o name",
+            "service/shop\nservice/istiod\nservice/istio-ingressgateway",
+            0,
+        ),
+        (
+            "kubectl -n istio-system exec deploy/istiod -- pilot-discovery request GET /metrics "
+            "| grep pilot_no_ip",
+            "# HELP pilot_no_ip Pods not found in the endpoint table, possibly invalid.\n"
+            "# TYPE pilot_no_ip gauge\npilot_no_ip 0",
+            0,
+        ),
         ("kubectl get gw/shop -n shop -o name", "gateway.networking.istio.io/shop", 0),
         ("kubectl get vs shop --namespace=shop -o jsonpath='{.spec.gateways[*]}'", "shop", 0),
         (
@@ -592,6 +625,10 @@ def test_kubectl_answers_in_its_own_words_and_exit_codes(
         (
             "kubectl -n shop exec deploy/shop -- sh -c true",
             "the lab does not play: kubectl exec … -- sh -c true (it runs ",
+        ),
+        (
+            "kubectl -n istio-system exec deploy/istiod -- pilot-discovery request GET /x",
+            "the lab does not play: pilot-discovery request GET /x (it plays ",
         ),
         ("istioctl version", "the lab does not play: istioctl version (it plays "),
         ("istioctl analyze -n nowhere", "no recording of: istioctl analyze -n nowhere (record it "),

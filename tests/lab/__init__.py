@@ -6,7 +6,8 @@ From an example's files to its outputs:
 - `cluster` holds the objects and adds what a cluster's controllers would, `installation` is the
   mesh that is there before an example starts;
 - `istiod` turns the objects into xDS, recorded or live; `recordings` keeps what was recorded;
-- `xds` fits that to loopback, `envoy` runs the proxies, `kubelet` runs the containers;
+- `credentials` adds what lies in Secrets, `xds` fits it all to loopback, `envoy` runs the proxies,
+  `kubelet` runs the containers;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
 - `commands` is the command line, `__main__` starts and ends it.

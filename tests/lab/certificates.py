@@ -5,8 +5,10 @@ Keys live in the mesh's temporary folder and nowhere else.
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,10 +53,10 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        chain = {"certificateChain": {"inlineString": _pem(certificate)}}
-        pair = {"tlsCertificate": chain | {"privateKey": {"inlineString": private}}}
-        trusted = {"validationContext": {"trustedCa": {"inlineString": _pem(self._root)}}}
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        chain = {"certificateChain": _inline(_pem(certificate))}
+        pair = {"tlsCertificate": chain | {"privateKey": _inline(private)}}
+        trusted = {"validationContext": {"trustedCa": _inline(_pem(self._root))}}
         folder.mkdir(mode=0o700)
         for name, secret in (("default", pair), ("ROOTCA", trusted)):
             resource = {"@type": _SECRET, "name": name, **secret}
@@ -70,11 +72,16 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(1 << 158 | secrets.randbits(158))  # 40 digits, whose column is as wide
         .not_valid_before(now - _DAY)
         .not_valid_after(now + _DAY)
     )
 
 
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _inline(data: bytes) -> dict[str, str]:
+    """As pilot-agent gives it to Envoy: istioctl shows what is in bytes, and nothing else."""
+    return {"inlineBytes": base64.b64encode(data).decode()}

@@ -8,6 +8,7 @@ address and time follows from the order of events, so that equal transcripts giv
 
 from __future__ import annotations
 
+import base64
 import copy
 import datetime
 import hashlib
@@ -202,6 +203,8 @@ class Cluster:
         item["metadata"].setdefault("creationTimestamp", _time(entry.created))
         if key.kind == "Service":
             self._complete_service(key, item)
+        if key.kind == "Secret":
+            _complete_secret(item)
         return item
 
     def _complete_service(self, key: Key, item: Object) -> None:
@@ -250,6 +253,13 @@ class Cluster:
                     },
                 }
             )
+
+
+def _complete_secret(secret: Object) -> None:
+    """Moves what is given as text to where all is kept, as the API server does."""
+    secret.setdefault("type", "Opaque")
+    for name, text in secret.pop("stringData", {}).items():
+        secret.setdefault("data", {})[name] = base64.b64encode(str(text).encode()).decode()
 
 
 def _owner(deployment: Object) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lab.names import Place, reach
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
 _RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
+_CONNECT_TO = re.compile(r"([^:]+):(\d+):([^:]+):(\d+)")
 
 
 def run(mesh: Mesh, call: Call) -> int:
@@ -64,8 +65,14 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
 def _resolved(
     args: list[str], places: dict[Place, Place], unused: str
 ) -> Iterator[tuple[Place, Place]]:
-    """What the caller's own `--resolve HOST:PORT:ADDRESS` means in the mesh."""
+    """What the caller's own `--resolve HOST:PORT:ADDRESS` means in the mesh.
+
+    And what `--connect-to HOST:PORT:ADDRESS:PORT` means.
+    """
     for option, value in itertools.pairwise(args):
+        if option == "--connect-to" and (given := _CONNECT_TO.fullmatch(value)):
+            host, port, address = given.group(1), int(given.group(2)), given.group(3)
+            yield (host, port), places.get((address, int(given.group(4))), (unused, port))
         if option == "--resolve" and (given := _RESOLVE.fullmatch(value)):
             host, port, address = given.group(1), int(given.group(2)), given.group(3)
             yield (host, port), places.get((address, port), (unused, port))

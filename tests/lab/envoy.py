@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,8 @@ class Proxy:
     _process: subprocess.Popen[bytes] | None = None
     _written: dict[Path, str] = field(default_factory=dict)
     _rejections: int = 0
+    _fresh: dict[str, str] = field(default_factory=dict)  # secrets written last: stat to version
+    _refusals: dict[str, int] = field(default_factory=dict)  # of secrets, by stat
 
     @property
     def log(self) -> Path:
@@ -93,14 +96,15 @@ class Proxy:
 
         Raises LabError with Envoy's own message if it rejects it, stops, or takes too long.
         """
-        wanted = {xds.version(content) for content in self._written.values()}
+        wanted = {xds.version(text) for path, text in self._written.items() if not _stat(path)}
         deadline = time.monotonic() + _TIMEOUT
         while True:
             stats = self._stats()
             if stats.rejections > self._rejections:
                 self._rejections = stats.rejections
                 raise LabError(f"Envoy of {self.pod.name} rejected: {self._cause()}")
-            if wanted <= stats.versions and not stats.warming:
+            if wanted <= stats.versions and not stats.warming and self._took_secrets(stats):
+                self._refusals = stats.refusals
                 return
             if self._process is None or self._process.poll() is not None:
                 raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
@@ -137,28 +141,43 @@ class Proxy:
                 partial = path.with_suffix(".partial")
                 partial.write_text(content)
                 partial.replace(path)  # Envoy watches for a file that is moved into place
+        self._fresh = {
+            stat: xds.version(content)
+            for path, content in files.items()
+            if (stat := _stat(path)) and self._written.get(path) != content
+        }
         self._written = files
+
+    def _took_secrets(self, stats: _Stats) -> bool:
+        """Whether Envoy has taken or refused each secret that was written last."""
+        return all(
+            version in stats.versions or stats.refusals.get(stat, 0) > self._refusals.get(stat, 0)
+            for stat, version in self._fresh.items()
+        )
 
     def _stats(self) -> _Stats:
         wanted = r"version_text|update_rejected|listeners_warming|warming_clusters|listeners_active"
         try:
             _, body = self.admin("GET", f"/stats?filter=({wanted})")
         except (OSError, http.client.HTTPException):
-            return _Stats(set(), 0, "all")
-        versions, rejections, warming = set(), 0, 0
+            return _Stats(set(), 0, {}, "all")
+        versions, rejections, refusals, warming = set(), 0, {}, 0
         for name, _, value in (line.rpartition(": ") for line in body.splitlines()):
             if name.endswith("version_text"):
                 versions.add(value.strip('"'))
+            elif name.startswith("sds."):
+                refusals[name] = int(value)
             elif name.endswith("update_rejected"):
                 rejections += int(value)
             elif name.endswith(("listeners_warming", "warming_clusters")):
                 warming += int(value)
-        return _Stats(versions, rejections, str(warming or ""))
+        return _Stats(versions, rejections, refusals, str(warming or ""))
 
     def _cause(self) -> str:
         """The reason that Envoy logs beside each rejection; it follows the counter by a moment."""
         for _ in range(100):
-            if causes := _REJECTED.findall(self.log.read_text(errors="replace")):
+            found = _REJECTED.findall(self.log.read_text(errors="replace"))
+            if causes := [cause for cause in found if not cause.startswith("Missing SDS")]:
                 return " ".join(_DUMP.sub("", causes[-1]).split())
             time.sleep(_POLL)
         return f"see {self.log}"
@@ -174,8 +193,17 @@ def _environment(pod: Pod) -> dict[str, str]:
     return os.environ | names
 
 
+def _stat(path: Path) -> str:
+    """The stat in which Envoy counts that it refused this file's secret; "" for other files."""
+    if path.parent.name != "secrets":
+        return ""
+    name = urllib.parse.unquote(path.stem).replace("://", "_")
+    return f"sds.{name}.update_rejected"
+
+
 @dataclass(frozen=True)
 class _Stats:
     versions: set[str]
     rejections: int
+    refusals: dict[str, int]
     warming: str

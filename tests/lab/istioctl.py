@@ -62,7 +62,7 @@ def _digest(text: str) -> str:
 def _ask(mesh: Mesh, call: Call, files: dict[str, str], stdin: str) -> Answer:
     cluster = mesh.folder / "cluster.json"
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
-    cluster.write_text(json.dumps({"objects": mesh.cluster.snapshot(), "admin": admin}))
+    cluster.write_text(json.dumps({"objects": mesh.objects(), "admin": admin}))
     env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
     done = tools.run("istioctl", call.args, stdin=stdin, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()

@@ -126,6 +126,7 @@ def _request(cluster: Cluster) -> dict[str, Any]:
                 "id": f"{pod.name}.{pod.namespace}",
                 "type": pod.proxy_type,
                 "namespace": pod.namespace,
+                "account": pod.item["spec"].get("serviceAccountName", "default"),
                 "ip": pod.address,
                 "labels": pod.labels,
                 "version": _PROXY_VERSION,
@@ -169,16 +170,21 @@ def _run(request: dict[str, Any], digest: str, inputs: dict[str, str]) -> Record
         inputs=inputs,
         verdicts=[Verdict(**v) for v in answer["verdicts"]],
         log=_own_lines(done.stderr.splitlines()),
+        statuses=answer["statuses"],
+        metrics=answer["metrics"],
         proxies={name: _sorted(r) for name, r in answer["proxies"].items()},
     )
 
 
 def _sorted(resources: Resources) -> Resources:
     """Resources by name: istiod sends them in the order of its maps, which means nothing."""
-    return {
-        kind: sorted(items, key=lambda item: str(item.get("name", item.get("clusterName"))))
-        for kind, items in resources.items()
-    }
+    return {kind: sorted(items, key=_name) for kind, items in resources.items()}
+
+
+def _name(resource: Any) -> str:
+    if isinstance(resource, str):
+        return resource
+    return str(resource.get("name", resource.get("clusterName")))
 
 
 def _own_lines(log: list[str]) -> list[str]:

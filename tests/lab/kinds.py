@@ -33,7 +33,7 @@ class Kind:
 
 
 _NETWORKING = "networking.istio.io"
-_GATEWAY_API = "gateway.networking.k8s.io"
+GATEWAY_API = "gateway.networking.k8s.io"
 
 # A word that two kinds answer to means the first.
 _KINDS = (
@@ -54,10 +54,15 @@ _KINDS = (
     Kind("AuthorizationPolicy", "security.istio.io", "authorizationpolicies", ("ap",)),
     Kind("PeerAuthentication", "security.istio.io", "peerauthentications", ("pa",)),
     Kind("Telemetry", "telemetry.istio.io", "telemetries", ("telemetry",)),
-    Kind("Gateway", _GATEWAY_API, "gateways", ("gtw",)),
-    Kind("GatewayClass", _GATEWAY_API, "gatewayclasses", ("gc",)),
-    Kind("HTTPRoute", _GATEWAY_API, "httproutes"),
-    Kind("TCPRoute", _GATEWAY_API, "tcproutes"),
+    Kind("Gateway", GATEWAY_API, "gateways", ("gtw",)),
+    Kind("GatewayClass", GATEWAY_API, "gatewayclasses", ("gc",)),
+    Kind("HTTPRoute", GATEWAY_API, "httproutes"),
+    Kind("GRPCRoute", GATEWAY_API, "grpcroutes"),
+    Kind("TCPRoute", GATEWAY_API, "tcproutes"),
+    Kind("TLSRoute", GATEWAY_API, "tlsroutes"),
+    Kind("ListenerSet", GATEWAY_API, "listenersets", ("lset",)),
+    Kind("ReferenceGrant", GATEWAY_API, "referencegrants", ("refgrant",)),
+    Kind("BackendTLSPolicy", GATEWAY_API, "backendtlspolicies", ("btlspolicy",)),
 )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from lab import curl
+from lab import create_secret, curl
 from lab.call import Call
 from lab.cluster import Key, Pod, key_of, select, title_of
 from lab.envoy import FLUSH_INTERVAL
@@ -23,7 +23,7 @@ from lab.istiod import Source
 from lab.kinds import dotted, kind_of, resource, typed
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
-from lab.printing import formatted
+from lab.printing import formatted, path_of
 from lab.recordings import Verdict
 
 # The annotation in which `kubectl apply` keeps the last manifest may not be larger, in bytes.
@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise LabError(
             f"the lab does not play: {self.prog} ({message})",
-            remedy=self.format_usage().strip(),
+            remedy=" ".join(self.format_usage().split()),
         )
 
 
@@ -74,7 +74,46 @@ def _apply(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]
 
 
 def _create(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) -> int:
+    if args[:1] == ["secret"]:
+        return _create_secret(mesh, call, namespace, args[1:])
     return _put(mesh, call, namespace, args, "create")
+
+
+def _create_secret(mesh: Mesh, call: Call, namespace: str, args: list[str]) -> int:
+    parser = _Parser(prog="kubectl create secret")
+    parser.add_argument("kind", choices=["tls", "generic"])
+    parser.add_argument("name")
+    parser.add_argument("--cert", default="")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--from-file", action="append", default=[])
+    parser.add_argument("--from-literal", action="append", default=[])
+    parser.add_argument("--type", default="")
+    parser.add_argument("--dry-run", choices=["client", "none"], default="none")
+    parser.add_argument("-o", "--output", choices=["yaml", "json", "name"])
+    given = parser.parse_args(args)
+    try:
+        if given.kind == "tls":
+            content = create_secret.tls(call, given.cert, given.key)
+        else:
+            sources = given.from_file, given.from_literal
+            content = create_secret.generic(call, *sources, given.type)
+    except ValueError as error:
+        raise _Refusal(f"error: {error}") from None
+    metadata = {"name": given.name, "namespace": namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **content}
+    if given.dry_run == "none":
+        there = {key_of(item) for item in mesh.cluster.snapshot()}
+        if Key("", "Namespace", "", namespace) not in there:
+            raise _Refusal(f'error: failed to create secret namespaces "{namespace}" not found')
+        if key_of(secret) in there:
+            raise _Refusal(f'error: failed to create secret secrets "{given.name}" already exists')
+        mesh.apply([(secret, None)])
+    if given.output:
+        call.write(formatted(given.output, secret, [secret], namespaces=False))
+    else:
+        dry = " (dry run)" if given.dry_run == "client" else ""
+        call.print(f"secret/{given.name} created{dry}")
+    return 0
 
 
 def _put(mesh: Mesh, call: Call, namespace: str, args: list[str], verb: str) -> int:
@@ -193,16 +232,19 @@ def _get(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) 
     parser.add_argument("-o", "--output", default="")
     parser.add_argument("-l", "--selector", type=_labels, default={})
     parser.add_argument("-A", "--all-namespaces", action="store_true")
+    parser.add_argument("--sort-by", type=path_of)
     given = parser.parse_args(args)
     kind, names = typed(given.what)
     wanted = None if given.all_namespaces else namespace
     found = [
         item
-        for item in mesh.cluster.snapshot()
+        for item in mesh.objects()
         if (key := key_of(item)) == kind.key(key.namespace, key.name)
         and (wanted is None or key.namespace in ("", wanted))
         and given.selector.items() <= item["metadata"].get("labels", {}).items()
     ]
+    if given.sort_by:
+        found.sort(key=lambda item: [match.value for match in given.sort_by.find(item)])
     if names:
         found = [_one(found, kind.key(namespace, name)) for name in names]
     if not found:
@@ -223,6 +265,8 @@ def _exec(mesh: Mesh, call: Call, namespace: str, args: list[str], after: list[s
     pod = _pod(mesh, given.target, namespace)
     if after[:2] == ["pilot-agent", "request"] and len(after) == 4:
         return _admin(mesh, call, pod, after[2], after[3])
+    if after[:2] == ["pilot-discovery", "request"] and pod.labels.get("app") == "istiod":
+        return _metrics(mesh, call, after[2:])
     if after and after[0] == "curl":
         return curl.run_in(mesh, call, after[1:], pod)
     if after and after[0] in ("python", "python3"):
@@ -233,7 +277,7 @@ def _exec(mesh: Mesh, call: Call, namespace: str, args: list[str], after: list[s
             return call.run(container.command(after), dict(os.environ) | container.environment())
     raise LabError(
         f"the lab does not play: kubectl exec … -- {' '.join(after)}",
-        remedy="it runs curl, python3 and pilot-agent request",
+        remedy="it runs curl, python3, pilot-agent request and pilot-discovery request",
     )
 
 
@@ -362,6 +406,17 @@ def _admin(mesh: Mesh, call: Call, pod: Pod, method: str, path: str) -> int:
     status, body = proxy.admin(method, "/" + path.lstrip("/"))
     call.write(body)
     return 0 if status < 400 else 1
+
+
+def _metrics(mesh: Mesh, call: Call, args: list[str]) -> int:
+    if args not in (["GET", "/metrics"], ["GET", "metrics"]):
+        raise LabError(
+            f"the lab does not play: pilot-discovery request {' '.join(args)}",
+            remedy="it plays pilot-discovery request GET /metrics",
+        )
+    for line in mesh.state.metrics:
+        call.print(line)
+    return 0
 
 
 def _warnings(verdicts: list[Verdict], item: Object) -> list[str]:

@@ -35,6 +35,16 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     "curl-version": (re.compile(r"\bcurl/\d+\.\d+\.\d+\S*?(?=[\"\s]|$)"), "curl/<version>"),
     # curl 8.11 says "Could not", older ones "Couldn't".
     "curl-wording": (re.compile(r"\bCould(?:n't| not) (?=connect to server)"), "Could not "),
+    # What curl's TLS libraries call a connection that the server resets in the handshake.
+    "curl-tls-wording": (
+        re.compile(
+            r"(?<=curl: \(35\) )(?:Recv failure: Connection reset by peer"
+            r"|OpenSSL SSL_connect: (?:Connection reset by peer|SSL_ERROR_SYSCALL) in connection.*"
+            r"|GnuTLS, handshake failed: .* non-properly terminated\.?)"
+        ),
+        "<reset>",
+    ),
+    "certificate-serial": (re.compile(r"\b[0-9a-f]{30,40} +(?=<time>)"), "<serial> "),
     "age": (re.compile(r"(?<=\s)\d+(?:d|h|m|s)(?:\d+[ms])?$"), "<age>"),
 }
 

@@ -13,7 +13,8 @@ import yaml
 
 from lab import dns
 from lab.certificates import Authority
-from lab.cluster import Cluster, Key, Pod, pods_in, title_of
+from lab.cluster import Cluster, Key, Pod, key_of, pods_in, title_of
+from lab.credentials import filled
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
 from lab.example import Example
@@ -106,6 +107,18 @@ class Mesh:
                 cluster.delete(key)
             self._move_to(cluster, self.istiod.configure(cluster))
 
+    def objects(self) -> list[Object]:
+        """The cluster's objects as a client of the API server sees them: with istiod's statuses."""
+        written = {
+            Key(s["group"], s["kind"], s["namespace"], s["name"]): s["status"]
+            for s in self.state.statuses
+        }
+        items = self.cluster.snapshot()
+        for item in items:
+            if (key := key_of(item)) in written:
+                item["status"] = written[key]
+        return items
+
     def pods(self) -> list[Pod]:
         return pods_in(self.cluster.snapshot())
 
@@ -157,7 +170,8 @@ class Mesh:
         return self._containers[name]
 
     def _configure_proxy(self, name: str, pod: Pod) -> None:
-        resources = self.state.proxies[name]
+        sent = self.state.proxies[name]
+        resources = filled(sent, self.cluster.snapshot(), pod.namespace)
         if name in self.proxies:
             self.proxies[name].push(resources)
         else:

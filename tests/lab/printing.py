@@ -12,7 +12,7 @@ from jsonpath_ng.ext import parser as jsonpath
 
 from lab.cluster import key_of
 from lab.errors import LabError
-from lab.kinds import resource
+from lab.kinds import GATEWAY_API, resource
 from lab.manifests import Object
 
 Column = Callable[[Object], Any]
@@ -34,7 +34,9 @@ def formatted(output: str, shown: Any, found: list[Object], namespaces: bool) ->
         return _jsonpath(output.removeprefix("jsonpath="), shown)
     if output not in ("", "wide"):
         raise LabError(f"the lab does not play: kubectl get -o {output}")
-    columns = _NAME | _COLUMNS.get(found[0]["kind"], {})
+    key = key_of(found[0])
+    own = _GATEWAY_API_COLUMNS if key.group == GATEWAY_API else _COLUMNS
+    columns = _NAME | own.get(key.kind, {})
     if output == "wide":
         columns |= _WIDE.get(found[0]["kind"], {})
     return _table(found, (_NAMESPACE if namespaces else {}) | columns)
@@ -47,12 +49,17 @@ def _jsonpath(template: str, value: Any) -> str:
         text = match.group(1).strip()
         if text.startswith('"'):
             return str(json.loads(text))
-        matches = jsonpath.parse("$" + text).find(value)
+        matches = path_of(text).find(value)
         return " ".join(
             m.value if isinstance(m.value, str) else json.dumps(m.value) for m in matches
         )
 
     return re.sub(r"\{([^}]*)\}", expand, template)
+
+
+def path_of(text: str) -> Any:
+    """A JSONPath such as `.status.podIP`, with or without braces."""
+    return jsonpath.parse("$" + text.removeprefix("{").removesuffix("}"))
 
 
 def _table(found: list[Object], columns: dict[str, Column]) -> str:
@@ -78,6 +85,21 @@ def _ports(service: Object) -> str:
 _NAME: dict[str, Column] = {"NAME": lambda item: item["metadata"]["name"]}
 _NAMESPACE: dict[str, Column] = {"NAMESPACE": lambda item: item["metadata"].get("namespace", "")}
 
+
+def _condition(name: str) -> Column:
+    """A column with the status of a condition; nothing where it has none."""
+
+    def status(item: Object) -> str:
+        conditions = item.get("status", {}).get("conditions", [])
+        return next((str(c["status"]) for c in conditions if c["type"] == name), "")
+
+    return status
+
+
+def _addresses(gateway: Object) -> str:
+    return ",".join(place["value"] for place in gateway.get("status", {}).get("addresses", []))
+
+
 # kubectl's columns but for age and restarts, which mean nothing here.
 _COLUMNS: dict[str, dict[str, Column]] = {
     "Pod": {
@@ -93,9 +115,30 @@ _COLUMNS: dict[str, dict[str, Column]] = {
         "EXTERNAL-IP": _balancer,
         "PORT(S)": _ports,
     },
+    "Secret": {
+        "TYPE": lambda item: item["type"],
+        "DATA": lambda item: len(item.get("data", {})),
+    },
     "VirtualService": {
         "GATEWAYS": lambda item: json.dumps(item["spec"].get("gateways", [])),
         "HOSTS": lambda item: json.dumps(item["spec"].get("hosts", [])),
+    },
+}
+
+_GATEWAY_API_COLUMNS: dict[str, dict[str, Column]] = {
+    "Gateway": {
+        "CLASS": lambda item: item["spec"]["gatewayClassName"],
+        "ADDRESS": _addresses,
+        "PROGRAMMED": _condition("Programmed"),
+    },
+    "GatewayClass": {
+        "CONTROLLER": lambda item: item["spec"]["controllerName"],
+        "ACCEPTED": _condition("Accepted"),
+    },
+    "HTTPRoute": {"HOSTNAMES": lambda item: json.dumps(item["spec"].get("hostnames", []))},
+    "ListenerSet": {
+        "ACCEPTED": _condition("Accepted"),
+        "PROGRAMMED": _condition("Programmed"),
     },
 }
 

@@ -17,8 +17,11 @@ from typing import Any
 
 from lab.masks import keep_recorded, mask
 
-Resources = dict[str, list[dict[str, Any]]]
-"""The xDS of one proxy: lists of `listeners`, `routes`, `clusters` and `endpoints`."""
+Resources = dict[str, list[Any]]
+"""The xDS of one proxy: lists of `listeners`, `routes`, `clusters` and `endpoints`.
+
+`secrets` lists those of the Secrets it names that istiod would send, in a recording by name alone.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,11 @@ class Answer:
 
 @dataclass
 class Recording:
-    """One state. `inputs` gives the digest of each file's objects, to name the one that changed."""
+    """One state. `inputs` gives the digest of each file's objects, to name the one that changed.
+
+    `statuses` are what istiod writes: `group`, `kind`, `namespace`, `name` and `status` of each
+    object that gets one. `metrics` are lines of its /metrics.
+    """
 
     digest: str
     istio: str
@@ -59,6 +66,8 @@ class Recording:
     inputs: dict[str, str]
     verdicts: list[Verdict]
     log: list[str]
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
     istioctl: list[Answer] = field(default_factory=list)
     proxies: dict[str, Resources] = field(default_factory=dict)
 

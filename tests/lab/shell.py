@@ -36,8 +36,12 @@ _SAVE = """{
 
 
 def environment(server: Server) -> dict[str, str]:
-    """The variables with which a shell reaches a lab."""
+    """The variables with which a shell reaches a lab.
+
+    `mktemp` makes its files in the mesh's folder, where keys do not outlive the lab.
+    """
     return os.environ | {
+        "TMPDIR": str(server.mesh.folder),
         "PATH": f"{server.commands}:{os.environ.get('PATH', os.defpath)}",
         "LAB_SOCKET": str(server.socket),
         "LC_ALL": "C.UTF-8",

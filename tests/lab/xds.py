@@ -2,13 +2,15 @@
 
 What istiod says stays as it is, with two changes: a listener on all addresses listens on its pod's
 address, and what a proxy would fetch from istiod over ADS it reads from a file instead, one file
-for each route configuration and each cluster's endpoints (Envoy takes no more than one in a file).
+for each route configuration, each cluster's endpoints and each secret (Envoy takes no more than one
+in a file).
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ _TYPES = {
     "clusters": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
     "routes": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
     "endpoints": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 
 
@@ -28,7 +31,7 @@ def files(resources: Resources, address: str, folder: Path) -> dict[Path, str]:
 
     Each is a DiscoveryResponse whose version is a digest of its content.
     """
-    out: dict[Path, str] = {}
+    out = _secrets(resources, folder)
     for resource in resources["endpoints"]:
         path = _path(folder, "endpoints", resource["clusterName"])
         out[path] = _response("endpoints", [resource])
@@ -41,6 +44,25 @@ def files(resources: Resources, address: str, folder: Path) -> dict[Path, str]:
     return out
 
 
+def _secrets(resources: Resources, folder: Path) -> dict[Path, str]:
+    """A file for each Secret that istiod sends, and an empty one for each that it does not have.
+
+    Without a file a listener would wait for the Secret without end. istiod says that there is none:
+    then the listener opens, and the connections that need the Secret are reset. Envoy does the same
+    when it rejects the empty file.
+    """
+    found = {resource["name"]: resource for resource in resources["secrets"]}
+    out = {}
+    for node in _nodes([resources["listeners"], resources["clusters"]], "sdsConfig"):
+        name = node["name"]
+        if name in found:
+            out[_secret(folder, name)] = _response("secrets", [found[name]])
+        elif "://" in name:  # others are pilot-agent's to give
+            empty = {"version_info": digest_of(name)[:16], "resources": []}
+            out[_secret(folder, name)] = json.dumps(empty)
+    return out
+
+
 def version(content: str) -> str:
     """The version that a proxy reports once it has taken this file."""
     return str(json.loads(content)["version_info"])
@@ -48,6 +70,10 @@ def version(content: str) -> str:
 
 def _path(folder: Path, kind: str, name: str) -> Path:
     return folder / kind / f"{digest_of(name)[:16]}.json"
+
+
+def _secret(folder: Path, name: str) -> Path:
+    return folder / "secrets" / f"{urllib.parse.quote(name, safe='')}.json"
 
 
 def _response(kind: str, resources: list[dict[str, Any]]) -> str:
@@ -82,7 +108,7 @@ def _cluster(cluster: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _read_secrets_from_files(resource: dict[str, Any], folder: Path) -> None:
     for secret in _nodes(resource, "sdsConfig"):
-        secret["sdsConfig"] = _file_source(folder / "secrets" / f"{secret['name']}.json")
+        secret["sdsConfig"] = _file_source(_secret(folder, secret["name"]))
 
 
 def _file_source(path: Path) -> dict[str, Any]:

@@ -29,8 +29,12 @@ import (
 	"istio.io/istio/pilot/test/xds"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/config/schema/gvr"
 	"istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/kube/kclient/clienttest"
 	"istio.io/istio/pkg/log"
+	"istio.io/istio/pkg/monitoring"
+	"istio.io/istio/pkg/spiffe"
 	"istio.io/istio/pkg/test"
 	"istio.io/istio/pkg/util/protomarshal"
 )
@@ -47,24 +51,29 @@ type proxy struct {
 	ID        string            `json:"id"` // pod.namespace
 	Type      model.NodeType    `json:"type"`
 	Namespace string            `json:"namespace"`
+	Account   string            `json:"account"`
 	IP        string            `json:"ip"`
 	Labels    map[string]string `json:"labels"`
 	Version   string            `json:"version"`
 	Metadata  map[string]any    `json:"metadata"`
 }
 
-// response holds the webhook's verdicts and, if it denied nothing, each proxy's configuration.
+// response holds the webhook's verdicts and, if it denied nothing, each proxy's configuration, the
+// statuses that istiod writes, and lines of its metrics.
 type response struct {
 	Verdicts []verdict            `json:"verdicts"`
 	Proxies  map[string]resources `json:"proxies"`
+	Statuses []written            `json:"statuses"`
+	Metrics  []string             `json:"metrics"`
 }
 
-// resources are the four kinds of xDS of one proxy.
+// resources are the five kinds of xDS of one proxy; of Secrets there are only the names.
 type resources struct {
 	Listeners []json.RawMessage `json:"listeners"`
 	Routes    []json.RawMessage `json:"routes"`
 	Clusters  []json.RawMessage `json:"clusters"`
 	Endpoints []json.RawMessage `json:"endpoints"`
+	Secrets   []string          `json:"secrets"`
 }
 
 func main() {
@@ -88,16 +97,20 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	answer := response{Verdicts: verdicts, Proxies: map[string]resources{}}
+	answer := response{Verdicts: verdicts, Proxies: map[string]resources{}, Statuses: []written{}, Metrics: []string{}}
 	if !slices.ContainsFunc(verdicts, verdict.refused) {
-		if err := generate(asked, answer.Proxies); err != nil {
+		if err := generate(asked, &answer); err != nil {
 			return err
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(answer)
 }
 
-func generate(asked request, into map[string]resources) error {
+func generate(asked request, into *response) error {
+	exporter, err := monitoring.RegisterPrometheusExporter(nil, nil)
+	if err != nil {
+		return err
+	}
 	meshConfig, err := mesh.ApplyMeshConfigDefaults(asked.MeshConfig)
 	if err != nil {
 		return fmt.Errorf("mesh config: %w", err)
@@ -111,20 +124,26 @@ func generate(asked request, into map[string]resources) error {
 			Configs:                configs,
 			KubernetesObjectString: strings.Join(core, "\n---\n"),
 			MeshConfig:             meshConfig,
-			KubeClientModifier:     markBundle,
+			KubeClientModifier: func(client kube.Client) {
+				installGatewayAPI(t, client)
+				letGatewaysReadSecrets(client, asked.Proxies)
+			},
 		})
-		settle(t, server)
+		statuses := collectStatuses(t, server)
+		settle(t, server, statuses)
 		fmt.Fprintln(os.Stderr, "controlplane: answering")
 		for _, p := range asked.Proxies {
-			into[p.ID] = configure(t, server, p)
+			into.Proxies[p.ID] = configure(t, server, p)
 		}
 		fmt.Fprintln(os.Stderr, "controlplane: answered")
+		into.Statuses = statuses.sorted()
+		into.Metrics = metrics(server.PushContext(), exporter)
 	})
 }
 
-// settle waits until no push has followed another for a while: what the Gateway API's controller
-// makes of its objects comes in pushes of its own.
-func settle(t test.Failer, server *xds.FakeDiscoveryServer) {
+// settle waits until no push and no status has followed another for a while: what the Gateway API's
+// controller makes of its objects comes in pushes of its own.
+func settle(t test.Failer, server *xds.FakeDiscoveryServer, statuses *statuses) {
 	const quiet = 5
 	for last, calm, tries := int64(-1), 0, 0; calm < quiet; tries++ {
 		if tries == 500 {
@@ -132,22 +151,26 @@ func settle(t test.Failer, server *xds.FakeDiscoveryServer) {
 		}
 		time.Sleep(10 * time.Millisecond)
 		updates := server.Discovery.InboundUpdates.Load()
-		if calm++; updates != last || server.Discovery.CommittedUpdates.Load() < updates {
+		seen := updates + statuses.count()
+		if calm++; seen != last || server.Discovery.CommittedUpdates.Load() < updates {
 			calm = 0
 		}
-		last = updates
+		last = seen
 	}
 }
 
-// markBundle gives each CRD the version of the Gateway API to which it belongs. The server registers
-// them without, and then ignores the kinds that are newer than the annotation.
-func markBundle(client kube.Client) {
+// installGatewayAPI gives each CRD the version of the Gateway API to which it belongs. The server
+// registers them without, and then ignores the kinds that are newer than the annotation. Two kinds
+// it does not register at all.
+func installGatewayAPI(t test.Failer, client kube.Client) {
 	client.Metadata().(*fake.FakeMetadataClient).PrependReactor("create", "customresourcedefinitions",
 		func(action clienttesting.Action) (bool, runtime.Object, error) {
 			created := action.(clienttesting.CreateAction).GetObject().(metav1.Object)
 			created.SetAnnotations(map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion})
 			return false, nil, nil
 		})
+	clienttest.MakeCRD(t, client, gvr.ListenerSet)
+	clienttest.MakeCRD(t, client, gvr.BackendTLSPolicy)
 }
 
 // split parts Istio's own objects, which go in parsed, from all others, which go in as text.
@@ -197,13 +220,17 @@ func configure(t test.Failer, server *xds.FakeDiscoveryServer, p proxy) resource
 		Labels:          p.Labels,
 		IPAddresses:     []string{p.IP},
 		Metadata:        metadata,
+		VerifiedIdentity: &spiffe.Identity{
+			TrustDomain: "cluster.local", Namespace: p.Namespace, ServiceAccount: p.Account,
+		},
 	})
-	listeners := server.Listeners(node)
+	listeners, clusters := server.Listeners(node), server.Clusters(node)
 	return resources{
 		Listeners: marshal(t, listeners),
 		Routes:    marshal(t, server.RoutesFromListeners(node, listeners)),
-		Clusters:  marshal(t, server.Clusters(node)),
+		Clusters:  marshal(t, clusters),
 		Endpoints: marshal(t, server.Endpoints(node)),
+		Secrets:   secretNames(t, server, node, namedSecrets(t, listeners, clusters)),
 	}
 }
 

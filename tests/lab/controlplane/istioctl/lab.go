@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -185,5 +187,32 @@ func (c client) EnvoyDoWithPort(
 		return nil, err
 	}
 	defer answer.Body.Close()
-	return io.ReadAll(answer.Body)
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || !strings.HasPrefix(path, "config_dump") {
+		return body, err
+	}
+	return sortSecrets(body)
+}
+
+// sortSecrets sorts the secrets of a config dump by name: Envoy gives them in any order.
+func sortSecrets(body []byte) ([]byte, error) {
+	var dump struct {
+		Configs []map[string]any `json:"configs"`
+	}
+	if err := json.Unmarshal(body, &dump); err != nil {
+		return nil, err
+	}
+	for _, part := range dump.Configs {
+		for _, state := range []string{"dynamic_active_secrets", "dynamic_warming_secrets"} {
+			secrets, _ := part[state].([]any)
+			slices.SortFunc(secrets, func(a, b any) int { return cmp.Compare(secretName(a), secretName(b)) })
+		}
+	}
+	return json.Marshal(dump)
+}
+
+func secretName(secret any) string {
+	fields, _ := secret.(map[string]any)
+	name, _ := fields["name"].(string)
+	return name
 }

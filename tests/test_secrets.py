@@ -1,0 +1,265 @@
+"""Secrets: how they are made, which of their contents a proxy gets, and where keys never go."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import turn
+from lab import xds
+from lab.cluster import Cluster
+from lab.credentials import filled
+from lab.istiod import Source
+from lab.manifests import Object
+from lab.paths import EXAMPLES, RECORDINGS
+from lab.play import Playing, playing
+
+SHOP = "tricks/direct-response"
+
+# From Secrets to Envoy
+
+
+def secret(name: str, namespace: str = "istio-system", **data: str) -> Object:
+    """A Secret; a key such as `tls_crt` stands for `tls.crt`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {key.replace("_", "."): encoded(value) for key, value in data.items()},
+    }
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def sent(name: str, *items: Object) -> dict[str, Any] | None:
+    """The Secret of that SDS name as a proxy in istio-system gets it."""
+    resources = filled({"secrets": [name]}, [*items], "istio-system")
+    return next(iter(resources["secrets"]), None)
+
+
+def pair(name: str, chain: str, key: str) -> dict[str, Any]:
+    parts = {"certificateChain": chain, "privateKey": key}
+    inline = {part: {"inlineBytes": encoded(value)} for part, value in parts.items()}
+    return {"name": name, "tlsCertificate": inline}
+
+
+def root(name: str, text: str) -> dict[str, Any]:
+    trusted = {"trustedCa": {"inlineBytes": encoded(text)}}
+    return {"name": name, "validationContext": trusted}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "expected"),
+    [
+        (
+            "kubernetes://shop",
+            secret("shop", tls_crt="C", tls_key="K", ca_crt="R"),
+            pair("kubernetes://shop", "C", "K"),
+        ),
+        (
+            "kubernetes://shop",
+            secret("shop", cert="C", key="K", cacert="R"),
+            pair("kubernetes://shop", "C", "K"),
+        ),
+        (
+            "kubernetes-gateway://blog/blog",
+            secret("blog", "blog", tls_crt="C", tls_key="K"),
+            pair("kubernetes-gateway://blog/blog", "C", "K"),
+        ),
+        (
+            "kubernetes://shop-cacert",
+            secret("shop", tls_crt="C", tls_key="K", ca_crt="R"),
+            root("kubernetes://shop-cacert", "R"),
+        ),
+        (
+            "kubernetes://shop-cacert",
+            secret("shop-cacert", cacert="R"),
+            root("kubernetes://shop-cacert", "R"),
+        ),
+        (
+            "configmap://shop/roots",
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "roots", "namespace": "shop"},
+                "data": {"ca.crt": "R"},
+            },
+            root("configmap://shop/roots", "R"),
+        ),
+    ],
+)
+def test_a_proxy_gets_the_certificate_or_the_root_that_an_sds_name_stands_for(
+    name: str, item: Object, expected: dict[str, Any]
+) -> None:
+    assert sent(name, item) == expected
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        secret("other", tls_crt="C", tls_key="K"),
+        secret("shop", "shop", tls_crt="C", tls_key="K"),
+        secret("shop", tls_crt="C"),
+        secret("shop", tls_crt="C", tls_key=""),
+        secret("shop", cert="C", tls_key="K"),
+    ],
+)
+def test_a_proxy_gets_nothing_from_another_secret_or_from_half_a_one(item: Object) -> None:
+    assert sent("kubernetes://shop", item) is None
+
+
+def test_text_in_a_secret_is_kept_as_the_api_server_keeps_it() -> None:
+    cluster = Cluster("127.80.3")
+    item = secret("shop", key="K") | {"stringData": {"cert": "C"}}
+    cluster.apply(item, None)
+    (kept,) = cluster.snapshot()
+    assert kept["data"] == {"key": encoded("K"), "cert": encoded("C")}
+    assert kept["type"] == "Opaque"
+    assert "stringData" not in kept
+
+
+def test_a_proxy_reads_each_secret_from_a_file_and_a_missing_one_from_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    names = ["kubernetes://shop", "kubernetes-gateway://blog/blog", "default"]
+    configs = [{"name": name, "sdsConfig": {"ads": {}}} for name in names]
+    listener = {"address": {"socketAddress": {}}, "tls": configs}
+    empty: dict[str, Any] = {"routes": [], "clusters": [], "endpoints": []}
+    resources = empty | {"listeners": [listener], "secrets": [{"name": "kubernetes://shop"}]}
+    files = xds.files(resources, "127.80.3.11", tmp_path)
+    written = {path: json.loads(text) for path, text in files.items() if "secrets" in path.parts}
+    given, missing = (written[path] for path in written)
+    assert [item["name"] for item in given["resources"]] == ["kubernetes://shop"]
+    assert missing["resources"] == []
+    assert len({xds.version(files[path]) for path in written}) == 2
+    (sources,) = json.loads(files[tmp_path / "listeners.json"])["resources"]
+    places = [s["sdsConfig"]["pathConfigSource"]["path"] for s in sources["tls"]]
+    assert places == [*map(str, written), str(tmp_path / "secrets" / "default.json")]
+
+
+# kubectl create secret
+
+
+@pytest.fixture(scope="module")
+def keys() -> Iterator[Path]:
+    """A folder with two pairs of key and certificate, and a file that is neither."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("shop", "blog"):
+            command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+            command += ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        Path(folder, "nonsense").write_text("nonsense")
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Playing]:
+    with turn(SHOP) as example, playing(example, Source.RECORDED) as running:
+        yield running
+
+
+Sh = Callable[[str], tuple[str, int]]
+
+
+@pytest.fixture
+def sh(mesh: Playing, keys: Path) -> Sh:
+    """Runs a command in the folder of keys; gives what it printed, and its exit code."""
+
+    def run(command: str) -> tuple[str, int]:
+        *lines, code = mesh.shell.run(f"cd {keys}; {command}\nprintf '\\n%s' $?")
+        assert mesh.server.failures == []
+        return "\n".join(lines).rstrip("\n"), int(code)
+
+    return run
+
+
+PLAIN = "--dry-run=client -o yaml"
+
+
+def test_a_tls_secret_holds_the_two_files(sh: Sh, keys: Path) -> None:
+    text, code = sh(f"kubectl create secret tls shop-tls --cert=shop.crt --key=shop.key {PLAIN}")
+    item = yaml.safe_load(text)
+    assert code == 0
+    assert (item["type"], item["metadata"]["name"]) == ("kubernetes.io/tls", "shop-tls")
+    assert {name: base64.b64decode(data) for name, data in item["data"].items()} == {
+        "tls.crt": (keys / "shop.crt").read_bytes(),
+        "tls.key": (keys / "shop.key").read_bytes(),
+    }
+
+
+def test_a_generic_secret_holds_files_and_literals_by_their_keys(sh: Sh) -> None:
+    sources = "--from-file=nonsense --from-file=two=nonsense --from-literal=three=a=b"
+    text, code = sh(f"kubectl create secret generic many {sources} {PLAIN}")
+    item = yaml.safe_load(text)
+    assert (code, item["type"]) == (0, "Opaque")
+    assert item["data"] == {
+        "nonsense": encoded("nonsense"),
+        "two": encoded("nonsense"),
+        "three": encoded("a=b"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("tls a --cert=shop.crt", "error: key and cert must be specified"),
+        (
+            "tls a --cert=nope --key=shop.key",
+            "error: Cannot read file nope, open nope: no such file or directory",
+        ),
+        (
+            "tls a --cert=shop.crt --key=blog.key",
+            "error: tls: private key does not match public key",
+        ),
+        (
+            "tls a --cert=nonsense --key=shop.key",
+            "error: tls: failed to find any PEM data in certificate input",
+        ),
+        (
+            "tls a --cert=shop.crt --key=nonsense",
+            "error: tls: failed to find any PEM data in key input",
+        ),
+        ("generic a --from-file=nope", "error: error reading nope: no such file or directory"),
+        (
+            "generic a --from-literal=nope",
+            "error: invalid literal source nope, expected key=value",
+        ),
+        (
+            "generic a --from-file=k=nonsense --from-file=k=shop.key",
+            "error: cannot add key k, another key by that name already exists",
+        ),
+        (
+            "tls a --cert=shop.crt --key=shop.key -n nowhere",
+            'error: failed to create secret namespaces "nowhere" not found',
+        ),
+    ],
+)
+def test_a_secret_that_cannot_be_made_is_refused_in_kubectls_words(
+    sh: Sh, words: str, said: str
+) -> None:
+    assert sh(f"kubectl create secret {words}") == (said, 1)
+
+
+# Where keys never go
+
+KEY = re.compile(rb"PRIVATE KEY|" + re.escape(base64.b64encode(b"-----BEGIN PRIVATE")[:-1]))
+
+
+def test_no_example_and_no_recording_holds_a_key() -> None:
+    files = [path for folder in (EXAMPLES, RECORDINGS) for path in folder.rglob("*")]
+    assert [path for path in files if path.is_file() and KEY.search(path.read_bytes())] == []
+
+
+def test_what_a_transcript_makes_with_mktemp_ends_with_the_lab(mesh: Playing) -> None:
+    (place,) = mesh.shell.run("mktemp -d")
+    assert Path(place).parent == mesh.mesh.folder
