@@ -152,10 +152,11 @@ def test_a_proxy_reads_each_secret_from_a_file_and_a_missing_one_from_an_empty_o
 
 @pytest.fixture(scope="module")
 def keys() -> Iterator[Path]:
-    """A folder with two pairs of key and certificate, and a file that is neither."""
+    """A folder with two pairs of key and certificate for one host, and a file that is neither."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("shop", "blog"):
             command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+            command += ["-addext", "subjectAltName=DNS:shop.example.com"]
             command += ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
             subprocess.run(command, cwd=folder, check=True, capture_output=True)
         Path(folder, "nonsense").write_text("nonsense")
@@ -248,6 +249,86 @@ def test_a_secret_that_cannot_be_made_is_refused_in_kubectls_words(
     sh: Sh, words: str, said: str
 ) -> None:
     assert sh(f"kubectl create secret {words}") == (said, 1)
+
+
+# A gateway that ends TLS
+
+HOSTS = "problems/duplicate-tls-hosts"
+
+
+@pytest.fixture(scope="module")
+def gateway(keys: Path) -> Iterator[Playing]:
+    """The shop behind the TLS gateway, as the first transcript has it before the blog comes."""
+    with turn(HOSTS) as example, playing(example, Source.RECORDED) as running:
+        create = "kubectl -n istio-system create secret tls"
+        for name in ("shop", "blog"):
+            pair = f"--cert={keys}/{name}.crt --key={keys}/{name}.key"
+            running.shell.run(f"{create} {name}-tls {pair}")
+        running.shell.run("kubectl apply -f teams.yaml -f shop.yaml")
+        yield running
+
+
+def https(gateway: Playing, trusted: Path, options: str = "") -> tuple[str, str]:
+    """What a client that trusts one certificate gets from the shop, and the name of the error."""
+    address = f"{gateway.example.network}.2"
+    options = options or f"--resolve shop.example.com:443:{address}"
+    options = options.format(address)
+    command = f"curl -sS --cacert {trusted} {options} https://shop.example.com/ 2>&1; echo $?"
+    first, *_, code = gateway.shell.run(command)
+    return first, code
+
+
+def put(gateway: Playing, keys: Path, name: str) -> list[str]:
+    """Replaces the shop's Secret by the pair of that name."""
+    pair = f"--cert={keys}/{name}.crt --key={keys}/{name}.key"
+    return gateway.shell.run(
+        f"kubectl -n istio-system create secret tls shop-tls {pair} {PLAIN} | kubectl apply -f -"
+    )
+
+
+def test_a_host_is_served_with_the_certificate_of_its_secret(gateway: Playing, keys: Path) -> None:
+    assert https(gateway, keys / "shop.crt") == ("the shop", "0")
+    assert https(gateway, keys / "blog.crt")[1] == "60"
+
+
+def test_curl_reaches_a_tls_gateway_by_the_callers_own_connect_to(
+    gateway: Playing, keys: Path
+) -> None:
+    option = "--connect-to shop.example.com:443:{}:443"
+    assert https(gateway, keys / "shop.crt", option) == ("the shop", "0")
+    assert https(gateway, keys / "shop.crt", option.replace("{}:443", "{}:444"))[1] == "7"
+
+
+def test_a_changed_secret_is_pushed_to_a_running_gateway(gateway: Playing, keys: Path) -> None:
+    assert put(gateway, keys, "blog") == ["secret/shop-tls configured"]
+    assert https(gateway, keys / "blog.crt") == ("the shop", "0")
+    assert https(gateway, keys / "shop.crt")[1] == "60"
+    put(gateway, keys, "shop")
+    assert https(gateway, keys / "shop.crt") == ("the shop", "0")
+
+
+def test_a_secret_that_envoy_refuses_leaves_the_old_one_in_use(
+    gateway: Playing, keys: Path
+) -> None:
+    data = {"tls.crt": encoded("nonsense"), "tls.key": encoded("nonsense")}
+    nonsense = secret("shop-tls") | {"type": "kubernetes.io/tls", "data": data}
+    text = json.dumps(nonsense)
+    assert gateway.shell.run(f"kubectl apply -f - <<'END'\n{text}\nEND") == [
+        "secret/shop-tls configured"
+    ]
+    assert https(gateway, keys / "shop.crt") == ("the shop", "0")
+    put(gateway, keys, "shop")
+    assert gateway.server.failures == []
+
+
+def test_secrets_of_the_proxy_itself_are_shown_as_on_a_cluster(gateway: Playing) -> None:
+    request = "kubectl -n istio-system exec deploy/istio-ingressgateway -- pilot-agent request GET"
+    dump = "\n".join(gateway.shell.run(f"{request} config_dump?resource=dynamic_active_secrets"))
+    names = {item["name"]: item["secret"] for item in json.loads(dump)["configs"]}
+    assert names.keys() == {"default", "ROOTCA", "kubernetes://shop-tls"}
+    private = names["kubernetes://shop-tls"]["tls_certificate"]["private_key"]
+    assert base64.b64decode(private["inline_bytes"]) == b"[redacted]"
+    assert "inline_bytes" in names["ROOTCA"]["validation_context"]["trusted_ca"]
 
 
 # Where keys never go
