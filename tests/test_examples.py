@@ -38,6 +38,7 @@ CURRENT = {
 
 LEDGER_CLUSTER = "outbound|9000||ledger.ledger.svc.cluster.local"
 LEDGER, SHOP = "problems/gateway-tcp-port", "tricks/direct-response"
+NAMES = "tricks/udp-listener"
 
 
 def play(example: Example) -> list[str]:
@@ -145,6 +146,9 @@ def nodes(value: Any, key: str) -> list[Any]:
         (LEDGER, "service.yaml", "type: LoadBalancer", "type: ClusterIP"),
         (LEDGER, "virtual-service.yaml", "host: ledger.ledger.svc", "host: ledger.default.svc"),
         (LEDGER, "http-gateway.yaml", "web.example.com", "www.example.com"),
+        (NAMES, "names.yaml", "clusterIP: None", "type: ClusterIP"),
+        (NAMES, "service.yaml", "protocol: UDP", "protocol: TCP"),
+        (NAMES, "envoy-filter.yaml", "port_value: 10053", "port_value: 10054"),
     ],
 )
 def test_a_changed_value_in_a_manifest_is_refused_by_file(
@@ -176,6 +180,7 @@ def test_comments_may_change(copy_of: Callable[[str], Example]) -> None:
         (SHOP, "name", "maintenance", "closed", "- closed"),
         (LEDGER, "portValue", 9000, 9009, "+curl: (7) Failed to connect"),
         (LEDGER, "cluster", LEDGER_CLUSTER, "BlackHoleCluster", "-booked 9 bytes"),
+        (NAMES, "portValue", 10053, 10054, "#53: connection refused"),
     ],
 )
 def test_the_transcripts_notice_when_istio_says_something_else(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ from dnslib import QTYPE, RCODE, DNSQuestion, DNSRecord  # type: ignore[import-u
 from lab import dns, kubelet
 from lab.cluster import Pod
 from lab.errors import LabError
+from lab.example import Example
+from lab.istiod import Source
 from lab.kubelet import Container
-from lab.names import reach, resolve, zone
+from lab.names import reach, resolve, search, zone
+from lab.play import playing
+from test_examples import set_in_recordings
 from test_lab import cluster_of, deployment, service
+from test_udp import play_to_envoy_filter
 
 # Namespace shop: a Service, a headless one, one without pods, and a load balancer with two ports
 # of one number.
@@ -52,7 +57,7 @@ POD = "127.80.3.10"
 def test_a_name_means_what_it_means_in_a_pod_of_the_namespace(
     name: str, namespace: str, addresses: list[str]
 ) -> None:
-    assert resolve(SNAPSHOT, name, namespace) == addresses
+    assert resolve(zone(SNAPSHOT), name, search(namespace)) == addresses
 
 
 def test_from_outside_a_load_balancer_leads_to_the_port_of_the_same_protocol() -> None:
@@ -106,10 +111,12 @@ def ask(name: str, kind: str = "A", *before: bytes) -> Any:
         ("SHOP.shop.svc.cluster.local", "A", RCODE.NOERROR, ["10.96.0.10"]),
         ("shop.shop.svc.cluster.local", "AAAA", RCODE.NOERROR, []),
         ("none.shop.svc.cluster.local", "A", RCODE.NXDOMAIN, []),
+        ("shop.shop.svc", "A", RCODE.NOERROR, ["10.96.0.10"]),
+        ("shop.shop", "A", RCODE.NOERROR, ["10.96.0.10"]),
         ("shop", "A", RCODE.NXDOMAIN, []),
     ],
 )
-def test_the_dns_server_knows_full_names_of_services(
+def test_the_dns_server_knows_names_of_services(
     name: str, kind: str, code: int, addresses: list[str]
 ) -> None:
     answer = ask(name, kind)
@@ -132,6 +139,29 @@ def test_a_dns_server_whose_place_is_taken_says_so() -> None:
         with pytest.raises(LabError) as caught:
             dns.Server(("127.80.3.1", dns.PORT))
     assert str(caught.value) == f"no DNS on 127.80.3.1:{dns.PORT}: Address already in use"
+
+
+# Names as a proxy resolves them: the ingress gateway, in its own namespace
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("names.names.svc.cluster.local.", "192.0.2.10"),
+        ("names.names.svc", "192.0.2.10"),
+        ("names.names", "192.0.2.10"),
+        ("names", ";; no servers could be reached"),
+    ],
+)
+def test_a_proxy_resolves_a_name_as_its_pod_would(
+    copy_of: Callable[[str], Example], name: str, answer: str
+) -> None:
+    example = copy_of("tricks/udp-listener")
+    assert set_in_recordings(example.recordings, "address", "names.names.svc.cluster.local", name)
+    with playing(example, Source.RECORDED) as running:
+        play_to_envoy_filter(running)
+        command = f"dig +short +time=1 +tries=1 @{example.network}.3 shop.example.com"
+        assert running.shell.run(command)[-1] == answer
 
 
 # Containers that listen on UDP

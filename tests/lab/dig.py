@@ -17,7 +17,7 @@ from lab.errors import LabError
 from lab.mesh import Mesh
 from lab.names import Place, reach
 
-_PLAYED = "dig +short @ADDRESS [-p PORT] [-b 0.0.0.0#PORT] [+time=S] [+tries=N] NAME [A|TXT]"
+PLAYED = "dig +short @ADDRESS [-p PORT] [-b 0.0.0.0#PORT] [+time=S] [+tries=N] NAME [A|TXT]"
 _WORD = re.compile(
     r"(?P<short>\+short)|@(?P<server>[\d.]+)|-p=(?P<port>\d+)|-b=0\.0\.0\.0#(?P<own>\d+)"
     r"|\+time=(?P<time>[1-9]\d*)|\+tries=(?P<tries>[1-9]\d*)|(?P<type>A|TXT)|(?P<name>[^-+@]\S*)"
@@ -78,7 +78,5 @@ def _parsed(words: list[str]) -> dict[str, str]:
         what = (found and found.lastgroup) or "unknown"
         given["unknown" if what in given else what] = found[what] if found else word
     if "unknown" in given or not given.keys() >= {"short", "server", "name"}:
-        raise LabError(
-            f"the lab does not play: dig {' '.join(words)}", remedy=f"it plays {_PLAYED}"
-        )
+        raise LabError(f"the lab does not play: dig {' '.join(words)}", remedy=f"it plays {PLAYED}")
     return _DEFAULTS | given

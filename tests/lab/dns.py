@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from dnslib import QTYPE, RCODE, RR, A, DNSError, DNSRecord  # type: ignore[import-untyped]
 
 from lab.errors import LabError
-from lab.names import Place
+from lab.names import Place, Zone, resolve, search
 
 PORT = 65053
 """Where the server listens; 53 is not for everyone to bind."""
+
+# c-ares, Envoy's resolver, takes one search domain from its environment. The proxy gets that of its
+# namespace, and the server completes names by the others.
+_SHARED = search("")[1:]
 
 _TTL = 5  # seconds, as CoreDNS gives by default
 
@@ -22,7 +26,7 @@ class Server:
     """Answers at a place over UDP with the addresses that `zone` has for each full name."""
 
     place: Place
-    zone: dict[str, list[str]] = field(default_factory=dict, init=False)
+    zone: Zone = field(default_factory=dict, init=False)
     _listener: socketserver.UDPServer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,15 +50,15 @@ class Server:
         self._listener.server_close()
 
 
-def _reply(query: bytes, zone: dict[str, list[str]]) -> bytes | None:
+def _reply(query: bytes, zone: Zone) -> bytes | None:
     """The answer to a query, or None to what is none. Only A has records; there is no IPv6."""
     try:
         asked = DNSRecord.parse(query)
     except DNSError:
         return None
     reply = asked.reply()
-    addresses = zone.get(str(asked.q.qname).rstrip(".").lower())
-    if addresses is None:
+    addresses = resolve(zone, str(asked.q.qname).rstrip("."), _SHARED)
+    if not addresses:
         reply.header.rcode = RCODE.NXDOMAIN
     elif asked.q.qtype == QTYPE.A:
         reply.add_answer(*(RR(asked.q.qname, rdata=A(a), ttl=_TTL) for a in addresses))

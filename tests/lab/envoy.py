@@ -84,6 +84,7 @@ class Proxy:
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
         command += ["--disable-hot-restart", "--concurrency", "1"]
+        command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         with self.log.open("ab") as log:
             self._process = spawn(command, stdout=log, stderr=log, env=_environment(self.pod))
 
@@ -189,8 +190,7 @@ class Proxy:
 
 def _environment(pod: Pod) -> dict[str, str]:
     """What a pod's /etc/resolv.conf says of short names, in the variables that c-ares reads."""
-    names = {"LOCALDOMAIN": " ".join(search(pod.namespace)), "RES_OPTIONS": "ndots:5"}
-    return os.environ | names
+    return os.environ | {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
 
 
 def _stat(path: Path) -> str:

@@ -138,6 +138,7 @@ class Mesh:
                 container.stop()
             if gone in self.proxies:
                 self.proxies.pop(gone).stop()
+            shutil.rmtree(self.folder / gone)  # a pod of the same name may come after it
         self._dns.zone = zone(snapshot)
         config_maps = {title_of(item): item for item in snapshot if item["kind"] == "ConfigMap"}
         started = [

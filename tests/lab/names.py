@@ -14,15 +14,21 @@ from lab.manifests import Object
 Place = tuple[str, int]
 """A host, by name or address, and a port."""
 
+Zone = dict[str, list[str]]
+"""The addresses of full names."""
+
 _DOMAIN = "cluster.local"
 
 
 def search(namespace: str) -> list[str]:
-    """The domains that complete a short name in a pod, in order, as in its /etc/resolv.conf."""
+    """The domains that complete a short name in a pod, in order, as in its /etc/resolv.conf.
+
+    Only the first depends on the namespace.
+    """
     return [f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN]
 
 
-def zone(snapshot: list[Object]) -> dict[str, list[str]]:
+def zone(snapshot: list[Object]) -> Zone:
     """The addresses of each full name: a Service's own, or those of its pods if it is headless.
 
     A headless Service without pods has no name, as Kubernetes' DNS specification asks for
@@ -36,10 +42,13 @@ def zone(snapshot: list[Object]) -> dict[str, list[str]]:
     }
 
 
-def resolve(snapshot: list[Object], name: str, namespace: str) -> list[str]:
-    """The addresses that a name means in a pod of the namespace; none if there is no such name."""
-    known = zone(snapshot)
-    tried = [*(f"{name}.{domain}" for domain in search(namespace)), name.rstrip(".")]
+def resolve(known: Zone, name: str, domains: list[str]) -> list[str]:
+    """The addresses that a name means where these domains complete it, or none.
+
+    In a pod they are those of `search`.
+    """
+    name = name.lower()
+    tried = [*(f"{name}.{domain}" for domain in domains), name.rstrip(".")]
     return next((known[full] for full in tried if full in known), [])
 
 
