@@ -11,15 +11,19 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import pytest
 import yaml
 from conftest import turn
-from lab import recordings, transcript, xds
+from lab import processes, recordings, transcript, xds
 from lab.cluster import Cluster, Key, pods_in
 from lab.errors import LabError
 from lab.example import Example, find_all, load
@@ -481,11 +485,36 @@ def test_the_version_of_a_file_follows_from_its_content(tmp_path: Path) -> None:
     assert version("a") == version("a") != version("b")
 
 
+def test_a_released_address_is_free_although_another_thread_starts_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forked, tell = os.pipe()
+
+    def start_slowly() -> None:
+        os.write(tell, b"x")
+        time.sleep(0.2)
+
+    monkeypatch.setattr(processes, "_die_with_parent", start_slowly)
+    with socket.socket() as guard, socket.socket() as next_guard:
+        guard.bind(("127.0.0.1", 0))
+        address = guard.getsockname()
+        start = partial(processes.spawn, ["true"], stdout=DEVNULL, stderr=DEVNULL)
+        with ThreadPoolExecutor() as other:
+            started = other.submit(start)
+            os.read(forked, 1)
+            processes.release(guard)
+            next_guard.bind(address)
+        processes.stop(started.result())
+    os.close(forked)
+    os.close(tell)
+
+
 # A running mesh
 
 ONE_COMMAND = """
 import os, sys
 from pathlib import Path
+from subprocess import DEVNULL
 from types import SimpleNamespace
 from lab.shell import Shell
 

@@ -22,7 +22,7 @@ from lab.istiod import Istiod, Source
 from lab.kubelet import Container, containers
 from lab.manifests import Object
 from lab.names import zone
-from lab.processes import uninterrupted
+from lab.processes import release, uninterrupted
 from lab.recordings import Recording, Verdict
 
 _MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
@@ -79,7 +79,7 @@ class Mesh:
             if hasattr(self, "folder"):
                 shutil.rmtree(self.folder, ignore_errors=True)
             if self._guard:
-                self._guard.close()
+                release(self._guard)
 
     def apply(self, items: list[tuple[Object, Path | None]]) -> tuple[list[str], list[Verdict]]:
         """Applies objects as kubectl would, and waits until the mesh runs with them.

@@ -7,6 +7,7 @@ import ctypes
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -75,6 +76,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         _signal(process, signal.SIGKILL)
         _await_end(process, None)
         process.poll()
+
+
+def release(guard: socket.socket) -> None:
+    """Closes a socket so that its address is free at once.
+
+    A process that another thread is about to start would keep it until it runs its own program.
+    """
+    _starter.submit(guard.close).result()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
