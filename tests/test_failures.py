@@ -67,6 +67,22 @@ def only_transcript(example: Example, text: str) -> Path:
     return path
 
 
+# Plays in a row
+
+
+def test_an_example_that_fails_once_in_a_row_of_plays_is_listed(
+    copy_of: Copy, traces: Traces
+) -> None:
+    example = copy_of(SHOP)
+    path = only_transcript(example, "$ mkdir made && echo made\nmade\n")
+    lab = start_lab("play", "--times", "2", "--load", str(example.folder))
+    stdout, stderr = lab.communicate()
+    assert lab.returncode == 1
+    assert re.fullmatch(rf"1 of 2: {SHOP}: \d+\.\d s\n2 of 2: {SHOP}: failed\n", stdout)
+    assert stderr.startswith(f"lab: 2 of 2: {path}:1: the output of `mkdir made ")
+    traces.assert_nothing_left()
+
+
 # Manifests
 
 

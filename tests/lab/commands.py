@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import time
+from collections.abc import Iterator
+from subprocess import DEVNULL
 
 from lab import matrix, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Source
+from lab.processes import spawn, stop
 
 
 def run(words: list[str]) -> int:
@@ -43,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="EXAMPLE",
             help="its part/name" + ("; all of them if none is named" if several else ""),
         )
+        if name == "play":
+            command.add_argument("--times", type=int, default=1, help="so often, and list failures")
+            command.add_argument("--load", action="store_true", help="while all cores are busy")
     return parser
 
 
@@ -60,12 +68,35 @@ def _try(given: argparse.Namespace) -> int:
 
 
 def _play(given: argparse.Namespace) -> int:
-    for example in _examples(given):
-        start = time.monotonic()
-        with play.playing(example, Source.RECORDED) as playing:
-            play.replay(playing, _quiet)
-        print(f"{example.name}: {time.monotonic() - start:.1f} s")
-    return 0
+    failed = []
+    with _busy(os.cpu_count() or 1) if given.load else contextlib.nullcontext():
+        for turn in range(given.times):
+            prefix = f"{turn + 1} of {given.times}: " if given.times > 1 else ""
+            for example in _examples(given):
+                start = time.monotonic()
+                try:
+                    with play.playing(example, Source.RECORDED) as playing:
+                        play.replay(playing, _quiet)
+                    print(f"{prefix}{example.name}: {time.monotonic() - start:.1f} s", flush=True)
+                except LabError as error:
+                    failed.append(f"{prefix}{error}")
+                    if prefix:
+                        print(f"{prefix}{example.name}: failed", flush=True)
+    for line in failed:
+        print(f"lab: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _busy(count: int) -> Iterator[None]:
+    """Keeps so many cores busy while the block runs."""
+    loop = [sys.executable, "-IS", "-c", "while True: pass"]
+    processes = [spawn(loop, stdout=DEVNULL, stderr=DEVNULL) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            stop(process)
 
 
 def _matrix(given: argparse.Namespace) -> int:

@@ -185,7 +185,7 @@ class Proxy:
 
     def _last_line(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return next((line for line in reversed(lines) if "\tcritical\t" in line), lines[-1])
+        return next((line for line in lines if "\tcritical\t" in line), lines[-1])
 
 
 def _environment(pod: Pod) -> dict[str, str]:
