@@ -188,6 +188,7 @@ class Mesh:
         try:
             self._guard.bind((f"{self.example.network}.1", _GUARD_PORT))
         except OSError:
+            self._guard.close()
             raise LabError(
                 f"another lab plays {self.example.name}: "
                 f"{self.example.network}.1:{_GUARD_PORT} is in use",
