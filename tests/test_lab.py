@@ -598,6 +598,16 @@ def sh(mesh: Playing) -> Sh:
             0,
         ),
         (
+            "kubectl wait --for=condition=Accepted gatewayclass/istio",
+            "gatewayclass.gateway.networking.k8s.io/istio condition met",
+            0,
+        ),
+        (
+            "kubectl wait --for=condition=Accepted=False gatewayclass istio --timeout=5s",
+            "error: timed out waiting for the condition on gatewayclasses/istio",
+            1,
+        ),
+        (
             "kubectl get svc -A --sort-by=.spec.ports[0].port -o name",
             "service/shop\nservice/istiod\nservice/istio-ingressgateway",
             0,
@@ -649,6 +659,14 @@ def test_kubectl_answers_in_its_own_words_and_exit_codes(
         ("kubectl patch svc shop", "the lab does not play: kubectl patch svc shop (it plays "),
         ("kubectl get svc -w", "the lab does not play: kubectl get (unrecognized arguments: -w) "),
         ("kubectl get ns -o frogs", "the lab does not play: kubectl get -o frogs"),
+        (
+            "kubectl wait --for=delete gatewayclass/istio",
+            "the lab does not play: kubectl wait (argument --for: the lab waits for condition=",
+        ),
+        (
+            "kubectl -n shop wait --for=condition=Available deploy/shop",
+            "the lab keeps no conditions of deployment.apps/shop",
+        ),
         ("kubectl get frogs", "the lab does not know the resource type 'frogs'"),
         ("kubectl delete pod shop", "the lab does not play: kubectl delete pod (delete its "),
         (

@@ -309,6 +309,35 @@ def _rollout(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[st
     return 0
 
 
+def _wait(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) -> int:
+    """Says whether a condition is met. There is no waiting: the lab's objects are at rest."""
+    parser = _Parser(prog="kubectl wait")
+    parser.add_argument("what", nargs="+")
+    parser.add_argument("--for", dest="condition", type=_condition, required=True)
+    parser.add_argument("--timeout")
+    given = parser.parse_args(args)
+    kind, names = typed(given.what)
+    for name in names:
+        key = kind.key(namespace, name)
+        item = _one([item for item in mesh.objects() if key_of(item) == key], key)
+        conditions = item.get("status", {}).get("conditions")
+        if conditions is None:
+            raise LabError(f"the lab keeps no conditions of {resource(key)}")
+        if given.condition not in [(c["type"], str(c["status"]).lower()) for c in conditions]:
+            raise _Refusal(f"error: timed out waiting for the condition on {kind.plural}/{name}")
+        call.print(f"{resource(key)} condition met")
+    return 0
+
+
+def _condition(text: str) -> tuple[str, str]:
+    """Type and status of `condition=TYPE` or `condition=TYPE=STATUS`."""
+    what, _, condition = text.partition("=")
+    name, _, status = condition.partition("=")
+    if what != "condition" or not name:
+        raise argparse.ArgumentTypeError("the lab waits for condition=TYPE")
+    return name, status.lower() or "true"
+
+
 _VERBS: dict[str, Callable[[Mesh, Call, str, list[str], list[str]], int]] = {
     "apply": _apply,
     "create": _create,
@@ -317,6 +346,7 @@ _VERBS: dict[str, Callable[[Mesh, Call, str, list[str], list[str]], int]] = {
     "get": _get,
     "logs": _logs,
     "rollout": _rollout,
+    "wait": _wait,
 }
 
 

@@ -7,20 +7,25 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strings"
 
 	admission "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	serializer "k8s.io/apimachinery/pkg/runtime/serializer/json"
 
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/gvk"
 	"istio.io/istio/pkg/config/schema/resource"
+	"istio.io/istio/pkg/kube"
 	"istio.io/istio/pkg/webhooks/validation/server"
 )
 
 // verdict is what was said of one object before it was kept: that it has a field which its kind does
-// not know, which on a cluster the API server finds; or what Istio's validating webhook said.
+// not know, which on a cluster the API server finds; or what Istio's validating webhook said, which
+// is asked about Istio's own objects only.
 type verdict struct {
 	Object    string   `json:"object"` // kind namespace/name
 	Malformed string   `json:"malformed,omitempty"`
@@ -28,7 +33,8 @@ type verdict struct {
 	Warnings  []string `json:"warnings,omitempty"`
 }
 
-// admit asks the webhook about each of Istio's objects, and returns the verdicts that say something.
+// admit asks about each of Istio's objects and of the Gateway API's, and returns the verdicts that
+// say something.
 func admit(objects []json.RawMessage) ([]verdict, error) {
 	mux := http.NewServeMux()
 	if _, err := server.New(server.Options{
@@ -38,7 +44,8 @@ func admit(objects []json.RawMessage) ([]verdict, error) {
 	}
 	verdicts := []verdict{}
 	for _, object := range objects {
-		if !isIstio(object) {
+		group := groupOf(object)
+		if !strings.HasSuffix(group, istioGroups) && group != gvk.KubernetesGateway.Group {
 			continue
 		}
 		v, err := review(mux, object)
@@ -59,6 +66,10 @@ func review(webhook http.Handler, object json.RawMessage) (verdict, error) {
 	}
 	kind := head.GroupVersionKind()
 	v := verdict{Object: fmt.Sprintf("%s %s/%s", kind.Kind, head.Namespace, head.Name)}
+	if kind.Group == gvk.KubernetesGateway.Group {
+		v.Malformed = unknownIn(object)
+		return v, nil
+	}
 	if v.Malformed = malformed(kind, object); v.Malformed != "" {
 		return v, nil
 	}
@@ -109,6 +120,21 @@ func malformed(kind schema.GroupVersionKind, object json.RawMessage) string {
 		}
 	}
 	return "" // anything else is the webhook's to say
+}
+
+// unknownIn says which field or version of an object of the Gateway API its kind does not have.
+func unknownIn(object json.RawMessage) string {
+	options := serializer.SerializerOptions{Strict: true}
+	scheme := kube.IstioScheme
+	_, kind, err := serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme, scheme, options).
+		Decode(object, nil, nil)
+	if runtime.IsNotRegisteredError(err) {
+		return fmt.Sprintf("no matches for kind %q in version %q", kind.Kind, kind.GroupVersion())
+	}
+	if err != nil {
+		return strings.TrimPrefix(err.Error(), "strict decoding error: ")
+	}
+	return ""
 }
 
 var unknownField = regexp.MustCompile(`unknown field "[^"]+"`)

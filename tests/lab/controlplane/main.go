@@ -176,7 +176,7 @@ func installGatewayAPI(t test.Failer, client kube.Client) {
 // split parts Istio's own objects, which go in parsed, from all others, which go in as text.
 func split(objects []json.RawMessage) (configs []config.Config, core []string, err error) {
 	for _, object := range objects {
-		if !isIstio(object) {
+		if !strings.HasSuffix(groupOf(object), istioGroups) {
 			core = append(core, string(object))
 			continue
 		}
@@ -193,13 +193,17 @@ func split(objects []json.RawMessage) (configs []config.Config, core []string, e
 	return configs, core, nil
 }
 
-func isIstio(object json.RawMessage) bool {
+// istioGroups is how the groups of Istio's own objects end.
+const istioGroups = ".istio.io"
+
+// groupOf gives the API group of an object; for the kinds of core it is their version.
+func groupOf(object json.RawMessage) string {
 	var head struct{ APIVersion string }
 	if json.Unmarshal(object, &head) != nil {
-		return false
+		return ""
 	}
 	group, _, _ := strings.Cut(head.APIVersion, "/")
-	return strings.HasSuffix(group, ".istio.io")
+	return group
 }
 
 func configure(t test.Failer, server *xds.FakeDiscoveryServer, p proxy) resources {
