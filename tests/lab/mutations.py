@@ -315,7 +315,7 @@ def _outcome(change: Mutation, before: Said, changed: Playing, *, noticed: bool)
 def _said(play: Playing) -> Said:
     """What Istio said in each state: how it configures the proxies, and what of the objects."""
     states = play.mesh.istiod.used
-    return [(s.proxies, s.verdicts, mask(json.dumps(s.statuses))) for s in states]
+    return [(s.proxies, s.verdicts, mask(json.dumps(s.statuses, sort_keys=True))) for s in states]
 
 
 def judge(found: dict[str, Outcomes]) -> Iterator[LabError]:
