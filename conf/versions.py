@@ -34,20 +34,22 @@ def markdown(table: dict[str, Any]) -> str:
     """The table and the list of differences, in Markdown whose links start at the source folder."""
     envoys = list(table["envoys"])
     rows = [[_("Example"), *envoys, _("Played")], ["---"] * (len(envoys) + 2)]
-    reasons = []
+    reasons: dict[tuple[str, str, str], list[str]] = {}
     for name, row in table["examples"].items():
         found = row["differences"]
         cells = [_("differs") if found[envoy] else _("held") for envoy in envoys]
         rows.append([f"[](/{name}.md)", *cells, row["played"]])
-        reasons += [
-            _("{link} on Envoy {envoy}, {transcript}: {reason}").format(
-                link=f"[](/{name}.md)", envoy=envoy, **difference
-            )
-            for envoy in envoys
-            for difference in found[envoy]
-        ]
+        for envoy in envoys:
+            for transcript, reason in {(d["transcript"], d["reason"]) for d in found[envoy]}:
+                reasons.setdefault((name, transcript, reason), []).append(envoy)
     lines = [f"| {' | '.join(map(str, cells))} |" for cells in rows]
-    return "\n".join([*lines, "", *(f"- {reason}" for reason in reasons)])
+    items = [
+        _("[](/{name}.md), `{transcript}`, Envoy {envoys}: {reason}").format(
+            name=name, transcript=transcript, envoys=", ".join(places), reason=reason
+        )
+        for (name, transcript, reason), places in sorted(reasons.items())
+    ]
+    return "\n".join([*lines, "", *(f"- {item}" for item in items)])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -170,12 +170,15 @@ def test_a_row_is_written_and_rows_of_examples_that_are_gone_are_dropped(
 
 def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
     cell = {"transcript": "1-test.console", "said": "+one", "reason": "It is older."}
-    row = {"played": "2026-11-23", "differences": {"1.36.4": [cell], "1.40.0": []}}
-    table = {"envoys": {"1.36.4": "1.28", "1.40.0": "1.32-dev"}, "examples": {"tricks/test": row}}
+    differences = {"1.36.4": [cell, cell], "1.37.0": [cell], "1.40.0": []}
+    table = {
+        "envoys": dict.fromkeys(differences, "1.30"),
+        "examples": {"tricks/test": {"played": "2026-11-23", "differences": differences}},
+    }
     assert markdown(table) == (
-        "| Example | 1.36.4 | 1.40.0 | Played |\n"
-        "| --- | --- | --- | --- |\n"
-        "| [](/tricks/test.md) | differs | held | 2026-11-23 |\n"
+        "| Example | 1.36.4 | 1.37.0 | 1.40.0 | Played |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| [](/tricks/test.md) | differs | differs | held | 2026-11-23 |\n"
         "\n"
-        "- [](/tricks/test.md) on Envoy 1.36.4, 1-test.console: It is older."
+        "- [](/tricks/test.md), `1-test.console`, Envoy 1.36.4, 1.37.0: It is older."
     )
