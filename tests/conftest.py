@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -89,3 +91,30 @@ def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def listening_places(process: int) -> set[str]:
+    """The addresses on which the processes that one started accept connections, as address:port."""
+    return {place for child in _descendants(process) for place in _listening(child)}
+
+
+def _descendants(process: int) -> Iterator[int]:
+    children = Path(f"/proc/{process}/task").glob("*/children")
+    for child in (int(word) for path in children for word in path.read_text().split()):
+        yield child
+        yield from _descendants(child)
+
+
+def _listening(process: int) -> Iterator[str]:
+    """The addresses on which a process accepts connections, as address:port."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
+    for table, size in (("tcp", 4), ("tcp6", 16)):
+        for row in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = fields = row.split()
+            if state == "0A" and fields[9] in sockets:
+                host, _, port = local.partition(":")
+                words = [bytes.fromhex(host)[i : i + 4][::-1] for i in range(0, size, 4)]
+                yield f"{ipaddress.ip_address(b''.join(words))}:{int(port, 16)}"

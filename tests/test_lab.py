@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import json
 import os
 import random
-import re
 import socket
 import subprocess
 import sys
@@ -18,13 +16,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
-from conftest import turn
+from conftest import listening_places, turn
 from lab import processes, recordings, transcript, xds
-from lab.cluster import Cluster, Key, pods_in
+from lab.cluster import Cluster, Key, Pod, pods_in
+from lab.discovery import Discovery
+from lab.discovery import Key as Subscribed
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Istiod, Source
@@ -213,7 +214,10 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("network: 10.1.2\n", ":1: not a loopback network (such as network: 127.80.3)"),
+        (
+            "network: 10.1.2\n",
+            ":1: network is not in 127.64.0 to 127.127.255 (such as network: 127.80.3)",
+        ),
         ("# why\n- network\n", ":2: not a mapping of settings"),
         ("frogs: 1\n", ":1: unknown setting 'frogs' (known: meshConfig, network, differs)"),
     ],
@@ -413,74 +417,69 @@ def test_the_contents_of_secrets_are_no_part_of_a_state(monkeypatch: pytest.Monk
 # xDS
 
 
-def xds_files(folder: Path, **resources: Any) -> dict[str, Any]:
-    """The resources of each file that a proxy on 127.80.3.11 gets, by the file's path."""
+GATEWAY_POD = Pod({"spec": {"containers": []}, "status": {"podIP": "127.80.3.11"}})
+
+
+def served(**resources: Any) -> dict[Subscribed, str]:
+    """What a proxy on 127.80.3.11 is served."""
     kinds = ("listeners", "routes", "clusters", "endpoints", "secrets")
     everything = {kind: [] for kind in kinds} | resources
-    files = xds.files(everything, "127.80.3.11", folder)
-    return {str(p.relative_to(folder)): json.loads(text) for p, text in files.items()}
+    return xds.responses(everything, [{"name": "ROOTCA"}], GATEWAY_POD)
 
 
-def test_each_route_configuration_and_each_clusters_endpoints_have_a_file(tmp_path: Path) -> None:
-    files = xds_files(
-        tmp_path,
+def test_each_route_configuration_endpoints_and_secret_is_served_by_its_name() -> None:
+    responses = served(
         routes=[{"name": "http.8080"}, {"name": "https.8443"}],
         endpoints=[{"clusterName": "outbound|80||shop"}, {"clusterName": "outbound|81||shop"}],
+        clusters=[{"name": "a"}, {"name": "b"}],
     )
-    assert all(len(files[path]["resources"]) == 1 for path in files if "/" in path)
-    assert sorted(path.partition("/")[0] for path in files) == [
-        "clusters.json",
-        "endpoints",
-        "endpoints",
-        "listeners.json",
-        "routes",
-        "routes",
-    ]
-
-
-def test_a_listener_on_all_addresses_listens_on_its_pods_alone(tmp_path: Path) -> None:
-    def listener(address: str) -> Object:
-        return {"address": {"socketAddress": {"address": address, "portValue": 8080}}}
-
-    files = xds_files(tmp_path, listeners=[listener("0.0.0.0"), listener("127.80.3.99")])  # noqa: S104
-    sockets = [r["address"]["socketAddress"] for r in files["listeners.json"]["resources"]]
-    assert [socket["address"] for socket in sockets] == ["127.80.3.11", "127.80.3.99"]
-
-
-def test_what_a_proxy_would_fetch_from_istiod_it_reads_from_the_file_of_that_name(
-    tmp_path: Path,
-) -> None:
-    rds = {"routeConfigName": "http.8080", "configSource": {"ads": {}}}
-    listener = {
-        "address": {"socketAddress": {}},
-        "filterChains": [{"filters": [{"typedConfig": {"rds": rds}}]}],
+    assert {key: len(xds.resources(content)) for key, content in responses.items()} == {
+        ("clusters", ""): 2,
+        ("listeners", ""): 0,
+        ("endpoints", "outbound|80||shop"): 1,
+        ("endpoints", "outbound|81||shop"): 1,
+        ("routes", "http.8080"): 1,
+        ("routes", "https.8443"): 1,
+        ("secrets", "ROOTCA"): 1,
     }
-    cluster = {"name": "c", "type": "EDS", "edsClusterConfig": {"edsConfig": {"ads": {}}}}
-    files = xds_files(
-        tmp_path,
-        listeners=[listener],
-        routes=[{"name": "http.8080"}],
-        clusters=[cluster],
-        endpoints=[{"clusterName": "c"}],
-    )
-    text = json.dumps(files)
+
+
+def test_a_listener_on_all_addresses_listens_on_its_pods_alone() -> None:
+    def listener(address: str) -> Object:
+        socket = {"address": address, "portValue": 8080}
+        return {"name": address, "address": {"socketAddress": socket}}
+
+    listeners = [listener("0.0.0.0"), listener("127.80.3.99")]  # noqa: S104
+    fitted = xds.resources(served(listeners=listeners)["listeners", ""])
+    addresses = [item["address"]["socketAddress"]["address"] for item in fitted]
+    assert addresses == ["127.80.3.11", "127.80.3.99"]
+
+
+def test_what_a_proxy_would_fetch_from_istiod_it_fetches_from_the_lab() -> None:
+    ads: dict[str, Any] = {"ads": {}}
+    rds = {"routeConfigName": "http.8080", "configSource": ads}
+    tls = {"tlsCertificateSdsSecretConfigs": [{"name": "default", "sdsConfig": ads}]}
+    listener = {
+        "name": "0.0.0.0_8080",
+        "address": {"socketAddress": {}},
+        "filterChains": [{"filters": [{"typedConfig": {"rds": rds}}], "transportSocket": tls}],
+    }
+    cluster = {"name": "c", "type": "EDS", "edsClusterConfig": {"edsConfig": ads}}
+    text = "".join(served(listeners=[listener], clusters=[cluster]).values())
     assert '"ads"' not in text
-    for folder in ("routes", "endpoints"):
-        (path,) = (tmp_path / name for name in files if name.startswith(folder))
-        assert f'"path": "{path}"' in text
+    assert text.count(xds.CLUSTER) == 3
 
 
-def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap(tmp_path: Path) -> None:
+def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap() -> None:
     resolver = {"name": "envoy.network.dns_resolver.cares", "typedConfig": {}}
     cluster = {"name": "c", "type": "STRICT_DNS", "typedDnsResolverConfig": resolver}
-    files = xds_files(tmp_path, clusters=[cluster])
-    (cluster,) = files["clusters.json"]["resources"]
+    (cluster,) = xds.resources(served(clusters=[cluster])["clusters", ""])
     assert (cluster["type"], "typedDnsResolverConfig" in cluster) == ("STRICT_DNS", False)
 
 
-def test_the_version_of_a_file_follows_from_its_content(tmp_path: Path) -> None:
+def test_the_version_of_a_response_follows_from_its_content() -> None:
     def version(name: str) -> str:
-        return str(xds_files(tmp_path, clusters=[{"name": name}])["clusters.json"]["version_info"])
+        return xds.version(served(clusters=[{"name": name}])["clusters", ""])
 
     assert version("a") == version("a") != version("b")
 
@@ -507,6 +506,55 @@ def test_a_released_address_is_free_although_another_thread_starts_a_process(
         processes.stop(started.result())
     os.close(forked)
     os.close(tell)
+
+
+# Serving xDS
+
+
+@pytest.fixture
+def discovery(tmp_path: Path) -> Iterator[Discovery]:
+    made = Discovery(tmp_path)
+    yield made
+    made.close()
+
+
+CLUSTERS, ROUTE = ("clusters", ""), ("routes", "http.8080")
+
+
+def test_a_subscription_waits_for_what_is_not_there_yet(discovery: Discovery) -> None:
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "")))
+    asking.start()
+    discovery.publish({CLUSTERS: "one"})
+    assert answers == []
+    discovery.publish({CLUSTERS: "one", ROUTE: "here"})
+    asking.join()
+    assert answers == ["here"]
+
+
+def test_what_was_sent_is_not_sent_again_even_if_it_was_rejected(discovery: Discovery) -> None:
+    discovery.publish({CLUSTERS: "bad"})
+    assert discovery.await_news(CLUSTERS, "") == "bad"
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(discovery.await_news(CLUSTERS, "")))
+    asking.start()
+    discovery.publish({CLUSTERS: "good"})
+    asking.join()
+    assert answers == ["good"]
+
+
+def test_a_new_subscription_gets_what_an_older_one_had(discovery: Discovery) -> None:
+    discovery.publish({ROUTE: "here"})
+    assert discovery.await_news(ROUTE, "") == discovery.await_news(ROUTE, "") == "here"
+
+
+def test_a_subscription_ends_with_its_server(discovery: Discovery) -> None:
+    answers: list[str | None] = ["none yet"]
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "")))
+    asking.start()
+    discovery.close()
+    asking.join()
+    assert answers == ["none yet", None]
 
 
 # A running mesh
@@ -798,30 +846,8 @@ def pod_address(mesh: Playing, app: str) -> str:
 
 @pytest.mark.usefixtures("mesh")
 def test_every_process_of_the_lab_listens_on_loopback_alone() -> None:
-    found = {place for process in descendants(os.getpid()) for place in listening(process)}
+    found = listening_places(os.getpid())
     network = load(SHOP).network
     assert f"{network}.11:8080" in found  # the gateway
     assert f"{network}.12:8080" in found  # the shop
     assert [place for place in found if not place.startswith("127.")] == []
-
-
-def descendants(process: int) -> Iterator[int]:
-    children = Path(f"/proc/{process}/task").glob("*/children")
-    for child in (int(word) for path in children for word in path.read_text().split()):
-        yield child
-        yield from descendants(child)
-
-
-def listening(process: int) -> Iterator[str]:
-    """The addresses on which a process accepts connections, as address:port."""
-    sockets = set()
-    for descriptor in Path(f"/proc/{process}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
-    for table, size in (("tcp", 4), ("tcp6", 16)):
-        for row in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_ = fields = row.split()
-            if state == "0A" and fields[9] in sockets:
-                host, _, port = local.partition(":")
-                words = [bytes.fromhex(host)[i : i + 4][::-1] for i in range(0, size, 4)]
-                yield f"{ipaddress.ip_address(b''.join(words))}:{int(port, 16)}"

@@ -173,7 +173,7 @@ def container(folder: Path, script: str) -> Container:
     ports = [{"containerPort": 5300, "protocol": "UDP"}]
     command = ["python3", "-c", f"import socket, time\n{script}\ntime.sleep(60)"]
     spec = {"name": "names", "image": "python:3.13-slim", "command": command, "ports": ports}
-    return Container(Pod(item), spec, folder / "names")
+    return Container(Pod(item), spec, folder / "names", folder / "services.json")
 
 
 BIND = "server = socket.socket(type=socket.SOCK_DGRAM); server.bind(('', 5300))"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import subprocess
 import tempfile
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from conftest import turn
 from lab import xds
-from lab.cluster import Cluster
+from lab.cluster import Cluster, Pod
 from lab.credentials import filled
 from lab.istiod import Source
 from lab.manifests import Object
@@ -128,23 +127,20 @@ def test_text_in_a_secret_is_kept_as_the_api_server_keeps_it() -> None:
     assert "stringData" not in kept
 
 
-def test_a_proxy_reads_each_secret_from_a_file_and_a_missing_one_from_an_empty_one(
-    tmp_path: Path,
-) -> None:
+def test_a_proxy_is_served_each_secret_and_nothing_for_a_missing_one() -> None:
     names = ["kubernetes://shop", "kubernetes-gateway://blog/blog", "default"]
     configs = [{"name": name, "sdsConfig": {"ads": {}}} for name in names]
-    listener = {"address": {"socketAddress": {}}, "tls": configs}
+    listener = {"name": "0.0.0.0_8443", "address": {"socketAddress": {}}, "tls": configs}
     empty: dict[str, Any] = {"routes": [], "clusters": [], "endpoints": []}
     resources = empty | {"listeners": [listener], "secrets": [{"name": "kubernetes://shop"}]}
-    files = xds.files(resources, "127.80.3.11", tmp_path)
-    written = {path: json.loads(text) for path, text in files.items() if "secrets" in path.parts}
-    given, missing = (written[path] for path in written)
-    assert [item["name"] for item in given["resources"]] == ["kubernetes://shop"]
-    assert missing["resources"] == []
-    assert len({xds.version(files[path]) for path in written}) == 2
-    (sources,) = json.loads(files[tmp_path / "listeners.json"])["resources"]
-    places = [s["sdsConfig"]["pathConfigSource"]["path"] for s in sources["tls"]]
-    assert places == [*map(str, written), str(tmp_path / "secrets" / "default.json")]
+    pod = Pod({"spec": {"containers": []}, "status": {"podIP": "127.80.3.11"}})
+    served = xds.responses(resources, [{"name": "default"}], pod)
+    given = {key[1]: xds.resources(text) for key, text in served.items() if key[0] == "secrets"}
+    assert {name: len(found) for name, found in given.items()} == dict(
+        zip(names, (1, 0, 1), strict=True)
+    )
+    (fitted,) = xds.resources(served["listeners", ""])
+    assert [config["sdsConfig"] for config in fitted["tls"]] == [xds.SOURCE] * 3
 
 
 # kubectl create secret

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lab.cluster import Pod
+from lab.discovery import SOCKET
 from lab.names import Place
+from lab.xds import CLUSTER, SOURCE
 
 ADMIN_PORT = 15000
 
+# Without a limit Envoy warns at every start; Istio sets this one.
+_OVERLOAD = {
+    "name": "envoy.resource_monitors.global_downstream_max_connections",
+    "typedConfig": {
+        "@type": "type.googleapis.com/envoy.extensions.resource_monitors."
+        "downstream_connections.v3.DownstreamConnectionsConfig",
+        "maxActiveDownstreamConnections": 2147483647,
+    },
+}
 _HCM = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
     "HttpConnectionManager"
@@ -20,8 +30,8 @@ _RESOLVER = (
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
-def bootstrap(pod: Pod, folder: Path, dns: Place) -> dict[str, Any]:
-    """Envoy's bootstrap for a pod: its listeners and clusters come from files in `folder`.
+def bootstrap(pod: Pod, dns: Place) -> dict[str, Any]:
+    """Envoy's bootstrap for a pod: its listeners and clusters come from the lab.
 
     Names are those that the server at `dns` knows, and connections come from the pod's address.
 
@@ -31,6 +41,7 @@ def bootstrap(pod: Pod, folder: Path, dns: Place) -> dict[str, Any]:
     """
     service = pod.labels.get("app", pod.name)
     admin = _address(pod.address, ADMIN_PORT)
+    source = _address(pod.address, 0)["socketAddress"]
     return {
         "node": {
             "id": f"{pod.proxy_type}~{pod.address}~{pod.name}.{pod.namespace}"
@@ -42,26 +53,25 @@ def bootstrap(pod: Pod, folder: Path, dns: Place) -> dict[str, Any]:
             "name": "envoy.network.dns_resolver.cares",
             "typedConfig": {"@type": _RESOLVER, "resolvers": [_address(*dns)]},
         },
-        "clusterManager": {
-            "upstreamBindConfig": {"sourceAddress": {"address": pod.address, "portValue": 0}}
-        },
+        # A cluster that names another source, as those to the application do, keeps it.
+        "clusterManager": {"upstreamBindConfig": {"sourceAddress": source}},
+        "overloadManager": {"resourceMonitors": [_OVERLOAD]},
         "dynamicResources": {
-            "cdsConfig": _file(folder, "clusters.json"),
-            "ldsConfig": _file(folder, "listeners.json"),
+            "cdsConfig": SOURCE,
+            "ldsConfig": SOURCE,
         },
         "staticResources": {
-            "clusters": [_cluster("prometheus_stats", admin), _cluster("agent", admin)],
+            "clusters": [
+                _cluster("prometheus_stats", admin),
+                _cluster("agent", admin),
+                _cluster(CLUSTER, {"pipe": {"path": SOCKET}}),
+            ],
             "listeners": [
                 _listener(pod.address, 15090, "stats", "/stats/prometheus", "prometheus_stats"),
                 _listener(pod.address, 15021, "agent", "/healthz/ready", "agent", "/ready"),
             ],
         },
     }
-
-
-def _file(folder: Path, name: str) -> dict[str, Any]:
-    source = {"path": str(folder / name), "watchedDirectory": {"path": str(folder)}}
-    return {"pathConfigSource": source, "resourceApiVersion": "V3"}
 
 
 def _address(host: str, port: int) -> dict[str, Any]:

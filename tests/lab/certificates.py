@@ -1,16 +1,15 @@
 """The mesh's certificates: an authority made at start, and a SPIFFE identity for each proxy.
 
-Keys live in the mesh's temporary folder and nowhere else.
+Keys live in memory and nowhere else.
 """
 
 from __future__ import annotations
 
 import base64
 import datetime
-import json
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105
 _TRUST_DOMAIN = "cluster.local"
 _DAY = datetime.timedelta(days=1)
 
@@ -41,8 +39,8 @@ class Authority:
         )
         self._root = builder.sign(self._key, hashes.SHA256())
 
-    def write_secrets(self, namespace: str, account: str, folder: Path) -> None:
-        """Writes what a proxy asks of SDS: `default.json`, its identity, and `ROOTCA.json`."""
+    def secrets(self, namespace: str, account: str) -> list[dict[str, Any]]:
+        """What a proxy asks of SDS: `default`, its identity, and `ROOTCA`, whom it trusts."""
         key = generate_private_key(SECP256R1())
         identity = f"spiffe://{_TRUST_DOMAIN}/ns/{namespace}/sa/{account}"
         certificate = (
@@ -57,10 +55,7 @@ class Authority:
         chain = {"certificateChain": _inline(_pem(certificate))}
         pair = {"tlsCertificate": chain | {"privateKey": _inline(private)}}
         trusted = {"validationContext": {"trustedCa": _inline(_pem(self._root))}}
-        folder.mkdir(mode=0o700)
-        for name, secret in (("default", pair), ("ROOTCA", trusted)):
-            resource = {"@type": _SECRET, "name": name, **secret}
-            (folder / f"{name}.json").write_text(json.dumps({"resources": [resource]}))
+        return [{"name": "default", **pair}, {"name": "ROOTCA", **trusted}]
 
 
 def _builder(

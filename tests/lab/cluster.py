@@ -12,18 +12,21 @@ import base64
 import copy
 import datetime
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.errors import LabError
+from lab.injector import inject
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 
 _EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 # Host numbers in the example's network.
-_NODE, _FIRST_BALANCER, _FIRST_POD = 1, 2, 10
+_NODE, _FIRST_BALANCER, _FIRST_POD, _CLIENT = 1, 2, 10, 254
+_SHADOW = 64  # from a network's second number to that of its applications behind sidecars
 _NOT_PLAYED = frozenset({"Pod", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 _SIDECAR_IMAGE = "istio/proxyv2"
 
@@ -74,25 +77,48 @@ class Pod:
 
     @property
     def containers(self) -> list[dict[str, Any]]:
-        return list(self.item["spec"]["containers"])
+        """Native sidecars first, then the containers proper."""
+        spec = self.item["spec"]
+        return [*spec.get("initContainers", []), *spec["containers"]]
+
+    @property
+    def proxy_container(self) -> dict[str, Any] | None:
+        """The container in which Istio's proxy runs."""
+        return next((c for c in self.containers if _SIDECAR_IMAGE in c["image"]), None)
 
     @property
     def proxy_type(self) -> str | None:
         """`router` for a gateway, `sidecar` beside an application, None without a proxy."""
-        for container in self.containers:
-            if _SIDECAR_IMAGE in container["image"]:
-                return "router" if "router" in container.get("args", []) else "sidecar"
-        return None
+        if self.proxy_container is None:
+            return None
+        return "router" if "router" in self.proxy_container.get("args", []) else "sidecar"
 
     @property
-    def proxy_metadata(self) -> dict[str, str]:
+    def own_address(self) -> str:
+        """Where the application itself listens.
+
+        Beside a sidecar that is another address than the pod's, on which the sidecar listens in its
+        place: there is no iptables to redirect what comes in.
+        """
+        return shadow(self.address) if self.proxy_type == "sidecar" else self.address
+
+    @property
+    def proxy_metadata(self) -> dict[str, Any]:
         """What pilot-agent tells istiod of its surroundings: each ISTIO_META_ variable."""
-        return {
-            variable["name"].removeprefix("ISTIO_META_"): variable["value"]
-            for container in self.containers
-            for variable in container.get("env", [])
-            if variable["name"].startswith("ISTIO_META_")
+        given = (self.proxy_container or {}).get("env", [])
+        variables = {variable["name"]: variable["value"] for variable in given}
+        metadata: dict[str, Any] = {
+            name.removeprefix("ISTIO_META_"): value
+            for name, value in variables.items()
+            if name.startswith("ISTIO_META_")
         }
+        config = json.loads(variables.get("PROXY_CONFIG", "{}"))
+        return metadata | ({"PROXY_CONFIG": config} if config else {})
+
+    def tcp_ports(self) -> set[int]:
+        """The ports that its containers name."""
+        ports = (port for container in self.containers for port in container.get("ports", []))
+        return {p["containerPort"] for p in ports if p.get("protocol", "TCP") == "TCP"}
 
     def port(self, wanted: int | str) -> int:
         """The number of a port that a Service may have given by name."""
@@ -106,6 +132,15 @@ class Pod:
             f"pod {self.name} has no port named {wanted!r}",
             remedy="name it under ports of a container",
         )
+
+
+def shadow(address: str) -> str:
+    """The address of the application in a pod whose own address its sidecar has taken.
+
+    Networks of examples start with 127.64 to 127.127; 64 more gives one that nobody else has.
+    """
+    first, second, rest = address.split(".", 2)
+    return f"{first}.{int(second) + _SHADOW}.{rest}"
 
 
 @dataclass
@@ -198,6 +233,15 @@ class Cluster:
         """An address of this network on which nothing ever listens."""
         return f"{self.network}.{_NODE}"
 
+    def client_address(self) -> str:
+        """The address of whoever calls from outside of the mesh."""
+        return f"{self.network}.{_CLIENT}"
+
+    def as_in_a_pod(self, text: str) -> str:
+        """A text with the addresses of applications behind sidecars put back to their pods'."""
+        pods = f"{self.network}."
+        return text.replace(shadow(pods), pods)
+
     def _completed(self, key: Key, entry: _Entry) -> Object:
         item = copy.deepcopy(entry.item)
         item["metadata"].setdefault("creationTimestamp", _time(entry.created))
@@ -232,27 +276,30 @@ class Cluster:
         for index in range(deployment["spec"].get("replicas", 1)):
             address = f"{self.network}.{_FIRST_POD + self._hand_out('pod', key, index)}"
             suffix = hashlib.sha256(f"{digest}{index}".encode()).hexdigest()
-            yield Pod(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "metadata": {
-                        "name": f"{key.name}-{_letters(digest, 9)}-{_letters(suffix, 5)}",
-                        "namespace": key.namespace,
-                        "labels": template["metadata"].get("labels", {}),
-                        "annotations": template["metadata"].get("annotations", {}),
-                        "creationTimestamp": deployment["metadata"]["creationTimestamp"],
-                        "ownerReferences": [_owner(deployment)],
-                    },
-                    "spec": copy.deepcopy(template["spec"]),
-                    "status": {
-                        "phase": "Running",
-                        "podIP": address,
-                        "podIPs": [{"ip": address}],
-                        "conditions": [{"type": "Ready", "status": "True"}],
-                    },
-                }
-            )
+            pod: Object = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": f"{key.name}-{_letters(digest, 9)}-{_letters(suffix, 5)}",
+                    "namespace": key.namespace,
+                    "labels": template["metadata"].get("labels", {}),
+                    "annotations": template["metadata"].get("annotations", {}),
+                    "creationTimestamp": deployment["metadata"]["creationTimestamp"],
+                    "ownerReferences": [_owner(deployment)],
+                },
+                "spec": {"serviceAccountName": "default", **copy.deepcopy(template["spec"])},
+                "status": {
+                    "phase": "Running",
+                    "podIP": address,
+                    "podIPs": [{"ip": address}],
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            }
+            for port in (p for c in pod["spec"]["containers"] for p in c.get("ports", [])):
+                port.setdefault("protocol", "TCP")
+            namespace = self._entries.get(Key("", "Namespace", "", key.namespace))
+            inject(pod, namespace.item if namespace else None)
+            yield Pod(pod)
 
 
 def _complete_secret(secret: Object) -> None:

@@ -14,6 +14,7 @@ from lab import matrix, mutations, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Source
+from lab.paths import TEST_EXAMPLES
 from lab.processes import spawn, stop
 
 _NOTICED = 0.9  # the share of changed values that transcripts must notice
@@ -152,7 +153,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _examples(given: argparse.Namespace) -> list[Example]:
-    return [load(name) for name in given.example] or find_all()
+    return [load(name) for name in given.example] or [*find_all(), *find_all(TEST_EXAMPLES)]
 
 
 def _quiet(_: str) -> None:

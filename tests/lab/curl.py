@@ -19,7 +19,7 @@ from lab.call import Call
 from lab.cluster import Pod
 from lab.errors import LabError
 from lab.mesh import Mesh
-from lab.names import Place, reach
+from lab.names import Place, fronts, reach, resolve
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
 _RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
@@ -36,30 +36,44 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
     program = shutil.which("curl")
     if program is None:
         raise LabError("curl is not installed", remedy="install it with the system's packages")
+    asked = [place for place in map(_place, args) if place]
     with mesh.lock:
-        places = dict(reach(mesh.cluster.snapshot(), "TCP", pod.namespace if pod else None))
+        places = dict(_places(mesh, pod, asked))
         addresses = {p.address for p in mesh.pods()} if pod else set()
         unused = mesh.cluster.unused_address()
+        source = pod.address if pod else mesh.cluster.client_address()
     places |= dict(_resolved(args, places, unused))
     hosts = {host for host, _ in places}
-    asked: dict[Place, Place] = {}
-    for host, port in filter(None, (_place(word) for word in args)):
+    named: dict[Place, Place] = {}
+    for host, port in asked:
         if host not in hosts | addresses and not _is_address(host):
             call.error(f"curl: (6) Could not resolve host: {host}")
             return 6
-        if host not in addresses:
-            asked[host, port] = places.get((host, port), (unused, port))
-    places = asked | places  # what the caller named comes first, also in what curl says of it
+        if host not in addresses or (host, port) in places:
+            named[host, port] = places.get((host, port), (unused, port))
+    places = named | places  # what the caller named comes first, also in what curl says of it
     command = [program, "--disable", "--noproxy", "*", "--no-progress-meter"]
     for (host, port), (to, at) in places.items():
         bare = f"[{host}]" if ":" in host else host
         command += ["--connect-to", f"{bare}:{port}:{to}:{at}"]
     for address in sorted(addresses):
         command += ["--connect-to", f"{address}::{address}:"]
-    command += ["--connect-to", f"::{unused}:"]
-    if pod:
-        command += ["--interface", pod.address]
+    command += ["--connect-to", f"::{unused}:", "--interface", source]
     return call.run(command + args, dict(os.environ), _translations(places))
+
+
+def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[Place, Place]]:
+    """Where each place of a Service leads to; through the sidecar, if the pod has one."""
+    snapshot = mesh.cluster.snapshot()
+    if pod is None or pod.proxy_type != "sidecar":
+        yield from reach(snapshot, "TCP", pod.namespace if pod else None)
+        return
+    ports = fronts(snapshot, "TCP", pod.namespace)
+    named = [(host, front.port) for front in ports for host in front.hosts]
+    for host, port in [*named, *asked]:
+        addresses = [host] if _is_address(host) else resolve(snapshot, host, pod.namespace)
+        for address in addresses[:1]:
+            yield (host, port), mesh.forwarders.to(pod, (address, port))
 
 
 def _resolved(

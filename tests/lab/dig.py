@@ -32,10 +32,11 @@ def run(mesh: Mesh, call: Call) -> int:
     server, port = given["server"], int(given["port"])
     with mesh.lock:
         to = dict(reach(mesh.cluster.snapshot(), "UDP", None)).get((server, port))
+    own = (mesh.cluster.client_address(), int(given["own"]))
     query = DNSRecord(q=DNSQuestion(given["name"], getattr(QTYPE, given["type"])))
     for _ in range(int(given["tries"])):
         try:
-            reply = _ask(to, query, ("127.0.0.1", int(given["own"])), float(given["time"]))
+            reply = _ask(to, query, own, float(given["time"]))
         except (ConnectionRefusedError, TimeoutError) as error:
             why = "timed out" if isinstance(error, TimeoutError) else "connection refused"
             call.print(f";; communications error to {server}#{port}: {why}")

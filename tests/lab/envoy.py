@@ -1,4 +1,4 @@
-"""Runs Envoy: one process per proxy, configured by files that are replaced whole."""
+"""Runs Envoy: one process per proxy, configured by the lab in istiod's place."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import os
 import re
 import subprocess
 import time
-import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lab import xds
 from lab.bootstrap import ADMIN_PORT, bootstrap
 from lab.certificates import Authority
 from lab.cluster import Pod
+from lab.discovery import Discovery, Key
 from lab.errors import LabError
 from lab.names import Place, search
 from lab.processes import spawn, stop
@@ -60,53 +61,69 @@ class Proxy:
     pod: Pod
     folder: Path
     dns: Place
+    authority: Authority
+    _secrets: list[dict[str, Any]] = field(default_factory=list)
+    _discovery: Discovery | None = None
     _process: subprocess.Popen[bytes] | None = None
-    _written: dict[Path, str] = field(default_factory=dict)
-    _rejections: int = 0
-    _fresh: dict[str, str] = field(default_factory=dict)  # secrets written last: stat to version
-    _refusals: dict[str, int] = field(default_factory=dict)  # of secrets, by stat
+    _served: dict[Key, str] = field(default_factory=dict)
+    _rejected: set[str] = field(default_factory=set)  # versions
+    _rejections: int = 0  # as Envoy counts them
+    _refusals: int = 0  # the same of secrets
 
     @property
     def log(self) -> Path:
         return self.folder / "log"
 
-    def start(self, resources: Resources, authority: Authority) -> None:
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while it does not run."""
+        return self._process.pid if self._process else None
+
+    def start(self, resources: Resources) -> None:
         """Starts Envoy on a first configuration; `settle` waits until it listens."""
-        for name in ("endpoints", "routes"):
-            (self.folder / name).mkdir(parents=True)
-        account = self.pod.item["spec"].get("serviceAccountName", "default")
-        authority.write_secrets(self.pod.namespace, account, self.folder / "secrets")
-        self._write(resources)
+        self.folder.mkdir(parents=True)
+        account = self.pod.item["spec"]["serviceAccountName"]
+        self._secrets = self.authority.secrets(self.pod.namespace, account)
+        self._discovery = Discovery(self.folder)
+        self.push(resources)
         config = self.folder / "bootstrap.json"
-        config.write_text(json.dumps(bootstrap(self.pod, self.folder, self.dns)))
-        command = [str(binary()), "--config-path", str(config)]
+        config.write_text(json.dumps(bootstrap(self.pod, self.dns)))
+        command = [str(binary()), "--config-path", config.name]
         command += ["--log-format", _LOG_FORMAT, "--log-level", "warning"]
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
+        command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         command += ["--disable-hot-restart", "--concurrency", "1"]
         command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         with self.log.open("ab") as log:
-            self._process = spawn(command, stdout=log, stderr=log, env=_environment(self.pod))
+            env = _environment(self.pod)
+            self._process = spawn(command, stdout=log, stderr=log, env=env, cwd=self.folder)
 
     def push(self, resources: Resources) -> None:
         """Replaces the configuration of a running Envoy, as istiod's push would."""
-        self._write(resources)
+        self._served = xds.responses(resources, self._secrets, self.pod)
+        if self._discovery:
+            self._discovery.publish(self._served)
 
-    def settle(self) -> None:
-        """Waits until Envoy runs the last configuration that it was given.
+    def settle(self) -> str:
+        """Waits until Envoy runs the last configuration that it was given, or has rejected it.
 
-        Raises LabError with Envoy's own message if it rejects it, stops, or takes too long.
+        Gives Envoy's reason if it rejected something: then it goes on with what it had before.
+        Raises LabError if it stops, or takes too long.
         """
-        wanted = {xds.version(text) for path, text in self._written.items() if not _stat(path)}
+        versions = {key: xds.version(content) for key, content in self._served.items()}
+        self._rejected &= set(versions.values())
         deadline = time.monotonic() + _TIMEOUT
         while True:
             stats = self._stats()
-            if stats.rejections > self._rejections:
-                self._rejections = stats.rejections
-                raise LabError(f"Envoy of {self.pod.name} rejected: {self._cause()}")
-            if wanted <= stats.versions and not stats.warming and self._took_secrets(stats):
-                self._refusals = stats.refusals
-                return
+            missing, secrets = (
+                {versions[key] for key in keys} - stats.versions - self._rejected
+                for keys in self._subscriptions()
+            )
+            # Each rejection leaves one response out: its version never shows.
+            left_out = len(missing) <= stats.rejections - self._rejections
+            if left_out and len(secrets) <= stats.refusals - self._refusals and not stats.warming:
+                break
             if self._process is None or self._process.poll() is not None:
                 raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
             if time.monotonic() > deadline:
@@ -115,11 +132,24 @@ class Proxy:
                     f"{stats.warming or 'no'} listeners or clusters are warming"
                 )
             time.sleep(_POLL)
+        self._rejected |= missing | secrets
+        self._rejections, self._refusals = stats.rejections, stats.refusals
+        return self._cause() if missing else ""
+
+    def _subscriptions(self) -> tuple[set[Key], set[Key]]:
+        """What Envoy reports a version of: all but secrets, and secrets."""
+        asked = self._discovery.asked() & self._served.keys() if self._discovery else set()
+        secrets = {key for key in asked if key[0] == "secrets"}
+        given = {key for key in secrets if xds.resources(self._served[key])}
+        return {("clusters", ""), ("listeners", "")} | asked - secrets, given
 
     def stop(self) -> None:
         if self._process:
             stop(self._process)
             self._process = None
+        if self._discovery:
+            self._discovery.close()
+            self._discovery = None
 
     def admin(self, method: str, path: str) -> tuple[int, str]:
         """Status and body of a request to the admin interface. Raises OSError if it is not up."""
@@ -135,39 +165,18 @@ class Proxy:
         """Where the admin interface listens, as host:port."""
         return f"{self.pod.address}:{ADMIN_PORT}"
 
-    def _write(self, resources: Resources) -> None:
-        files = xds.files(resources, self.pod.address, self.folder)
-        for path, content in files.items():
-            if self._written.get(path) != content:
-                partial = path.with_suffix(".partial")
-                partial.write_text(content)
-                partial.replace(path)  # Envoy watches for a file that is moved into place
-        self._fresh = {
-            stat: xds.version(content)
-            for path, content in files.items()
-            if (stat := _stat(path)) and self._written.get(path) != content
-        }
-        self._written = files
-
-    def _took_secrets(self, stats: _Stats) -> bool:
-        """Whether Envoy has taken or refused each secret that was written last."""
-        return all(
-            version in stats.versions or stats.refusals.get(stat, 0) > self._refusals.get(stat, 0)
-            for stat, version in self._fresh.items()
-        )
-
     def _stats(self) -> _Stats:
         wanted = r"version_text|update_rejected|listeners_warming|warming_clusters|listeners_active"
         try:
             _, body = self.admin("GET", f"/stats?filter=({wanted})")
         except (OSError, http.client.HTTPException):
-            return _Stats(set(), 0, {}, "all")
-        versions, rejections, refusals, warming = set(), 0, {}, 0
+            return _Stats(set(), 0, 0, "all")
+        versions, rejections, refusals, warming = set(), 0, 0, 0
         for name, _, value in (line.rpartition(": ") for line in body.splitlines()):
             if name.endswith("version_text"):
                 versions.add(value.strip('"'))
             elif name.startswith("sds."):
-                refusals[name] = int(value)
+                refusals += int(value)
             elif name.endswith("update_rejected"):
                 rejections += int(value)
             elif name.endswith(("listeners_warming", "warming_clusters")):
@@ -193,17 +202,9 @@ def _environment(pod: Pod) -> dict[str, str]:
     return os.environ | {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
 
 
-def _stat(path: Path) -> str:
-    """The stat in which Envoy counts that it refused this file's secret; "" for other files."""
-    if path.parent.name != "secrets":
-        return ""
-    name = urllib.parse.unquote(path.stem).replace("://", "_")
-    return f"sds.{name}.update_rejected"
-
-
 @dataclass(frozen=True)
 class _Stats:
     versions: set[str]
     rejections: int
-    refusals: dict[str, int]
+    refusals: int
     warming: str

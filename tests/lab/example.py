@@ -11,9 +11,10 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.manifests import read_yaml
-from lab.paths import EXAMPLES, RECORDINGS
+from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 
-_NETWORK = re.compile(r"127(\.\d{1,3}){2}")
+# The second number leaves room for the addresses of applications behind sidecars, 64 above it.
+_NETWORK = re.compile(r"127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d{1,3}")
 
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
@@ -55,9 +56,12 @@ class Example:
                 line=line,
                 remedy="known: meshConfig, network, differs",
             )
-        if not _NETWORK.fullmatch(str(settings.get("network", "127.0.0"))):
+        if not _NETWORK.fullmatch(str(settings.get("network", "127.64.0"))):
             raise LabError(
-                "not a loopback network", where=path, line=line, remedy="such as network: 127.80.3"
+                "network is not in 127.64.0 to 127.127.255",
+                where=path,
+                line=line,
+                remedy="such as network: 127.80.3",
             )
         return settings
 
@@ -85,14 +89,22 @@ def load(name: str) -> Example:
     else:
         name = name.strip("/").removeprefix("examples/")
         folder = EXAMPLES / name
+        if not folder.exists():
+            folder = TEST_EXAMPLES / name
     if name.count("/") != 1 or not any(folder.glob("*.console")):
         known = ", ".join(e.name for e in find_all()) or "none"
         raise LabError(f"there is no example {name!r}", remedy=f"known: {known}")
-    return Example(name, folder, RECORDINGS / name)
+    return _example(folder)
 
 
-def find_all() -> list[Example]:
-    """Every example of the guide, sorted by name."""
-    folders = sorted({path.parent for path in EXAMPLES.glob("*/*/*.console")})
-    names = [folder.relative_to(EXAMPLES).as_posix() for folder in folders]
-    return [Example(name, EXAMPLES / name, RECORDINGS / name) for name in names]
+def find_all(under: Path = EXAMPLES) -> list[Example]:
+    """Every example of the guide, or of another folder, sorted by name."""
+    folders = sorted({path.parent for path in under.glob("*/*/*.console")})
+    return [_example(folder) for folder in folders]
+
+
+def _example(folder: Path) -> Example:
+    """One that only tests play has its recordings beside it."""
+    name = "/".join(folder.parts[-2:])
+    own = folder.is_relative_to(TEST_EXAMPLES)
+    return Example(name, folder, folder / "recordings" if own else RECORDINGS / name)

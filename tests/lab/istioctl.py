@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab import tools
 from lab.call import Call
+from lab.cluster import shadow
 from lab.errors import LabError
 from lab.istiod import Source
 from lab.manifests import read_yaml
@@ -62,7 +63,9 @@ def _digest(text: str) -> str:
 def _ask(mesh: Mesh, call: Call, files: dict[str, str], stdin: str) -> Answer:
     cluster = mesh.folder / "cluster.json"
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
-    cluster.write_text(json.dumps({"objects": mesh.objects(), "admin": admin}))
+    network = f"{mesh.example.network}."
+    known = {"admin": admin, "shadow": shadow(network), "pods": network}
+    cluster.write_text(json.dumps({"objects": mesh.objects()} | known))
     env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
     done = tools.run("istioctl", call.args, stdin=stdin, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()

@@ -426,7 +426,7 @@ def _log_lines(mesh: Mesh, pod: Pod, container: str | None) -> list[str]:
     name = container or next(iter(logs))
     if name not in logs:
         raise _Refusal(f"error: container {name} is not valid for pod {pod.name}")
-    return logs[name].read_text(errors="replace").splitlines()
+    return mesh.cluster.as_in_a_pod(logs[name].read_text(errors="replace")).splitlines()
 
 
 def _admin(mesh: Mesh, call: Call, pod: Pod, method: str, path: str) -> int:
@@ -434,7 +434,7 @@ def _admin(mesh: Mesh, call: Call, pod: Pod, method: str, path: str) -> int:
     if proxy is None:
         raise _Refusal(f"error: container istio-proxy is not valid for pod {pod.name}")
     status, body = proxy.admin(method, "/" + path.lstrip("/"))
-    call.write(body)
+    call.write(mesh.cluster.as_in_a_pod(body))
     return 0 if status < 400 else 1
 
 

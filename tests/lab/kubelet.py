@@ -31,11 +31,15 @@ _PROXY_IMAGE = re.compile(r"(^|/)istio/(proxyv2|pilot):")
 
 @dataclass
 class Container:
-    """One container of a pod; `log` is its standard output and error."""
+    """One container of a pod; `log` is its standard output and error.
+
+    `services` is the file with what `network.services` says, for programs to read.
+    """
 
     pod: Pod
     spec: dict[str, Any]
     folder: Path
+    services: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -62,7 +66,7 @@ class Container:
         """Waits until the container listens on its ports."""
         deadline = time.monotonic() + _TIMEOUT
         for port, listens in self._ports() if self._process else []:
-            while not listens(self.pod.address, port):
+            while not listens(self.pod.own_address, port):
                 self._check_alive()
                 if time.monotonic() > deadline:
                     raise self._error(f"does not listen on port {port}")
@@ -81,7 +85,9 @@ class Container:
         return [sys.executable, *(_mounted(word, mounts) for word in words[1:])]
 
     def environment(self) -> dict[str, str]:
-        env = {"LAB_POD_ADDRESS": self.pod.address, "PYTHONPATH": str(_SHIM)}
+        env = {"LAB_POD_ADDRESS": self.pod.address, "LAB_OWN_ADDRESS": self.pod.own_address}
+        env |= {"LAB_NAMESPACE": self.pod.namespace, "LAB_SERVICES": str(self.services)}
+        env |= {"PYTHONPATH": str(_SHIM)}
         env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOSTNAME": self.pod.name}
         for variable in self.spec.get("env", []):
             env[variable["name"]] = self._value(variable)
@@ -123,8 +129,8 @@ class Container:
     def _check_ports(self) -> None:
         """Makes sure that it is this container that will answer, and no other program."""
         for port, listens in self._ports():
-            if listens(self.pod.address, port):
-                place = f"{self.pod.address}:{port}"
+            if listens(self.pod.own_address, port):
+                place = f"{self.pod.own_address}:{port}"
                 raise self._error(f"cannot listen: {place} is in use", "end what listens there")
 
     def _check_alive(self) -> None:
@@ -138,7 +144,7 @@ class Container:
         return LabError(f"{container} {what}", remedy=remedy)
 
 
-def containers(pod: Pod, folder: Path) -> list[Container]:
+def containers(pod: Pod, folder: Path, services: Path) -> list[Container]:
     """The containers of a pod that the lab runs itself: all but Istio's own.
 
     Raises LabError for an image that it cannot play.
@@ -147,12 +153,14 @@ def containers(pod: Pod, folder: Path) -> list[Container]:
     for spec in pod.containers:
         if _PROXY_IMAGE.search(spec["image"]):
             continue
+        if spec in pod.item["spec"].get("initContainers", []):
+            raise LabError(f"pod {pod.name}: the lab does not play init container {spec['name']}")
         if not (_PYTHON_IMAGE.search(spec["image"]) or _CURL_IMAGE.search(spec["image"])):
             raise LabError(
                 f"pod {pod.name}: the lab cannot play the image {spec['image']}",
                 remedy="it plays python:3… and curlimages/curl:…",
             )
-        found.append(Container(pod, spec, folder / spec["name"]))
+        found.append(Container(pod, spec, folder / spec["name"], services))
     return found
 
 

@@ -28,8 +28,8 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     # In the default access log: BYTES_RECEIVED BYTES_SENT, then DURATION and the upstream's time.
     "duration": (re.compile(r'(" \d+ \d+ )\d+ (?:\d+|(-)) (?=")'), r"\1<duration> \2 "),
-    # Envoy adds its machine's address to x-forwarded-for when the client is on loopback.
-    "client-address": (re.compile(r'(<duration> -? ?)"\d+(?:\.\d+){3}"'), r'\1"<client>"'),
+    # Of a client's certificate, in the header x-forwarded-client-cert.
+    "certificate-hash": (re.compile(r"\bHash=[0-9a-f]{64}\b"), "Hash=<certificate-hash>"),
     "upstream-time": (re.compile(r"(x-envoy-upstream-service-time: )\d+"), r"\1<duration>"),
     "connect-time": (re.compile(r"(?<=after )\d+ ms"), "<duration>"),
     "curl-version": (re.compile(r"\bcurl/\d+\.\d+\.\d+\S*?(?=[\"\s]|$)"), "curl/<version>"),
@@ -45,6 +45,9 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         "<reset>",
     ),
     "certificate-serial": (re.compile(r"\b[0-9a-f]{30,40} +(?=<time>)"), "<serial> "),
+    "thread": (re.compile(r"\bthread=\d+"), "thread=<thread>"),  # in a proxy's log
+    # Protobuf varies this on purpose, so that nobody relies on its text of a message.
+    "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),
     "age": (re.compile(r"(?<=\s)\d+(?:d|h|m|s)(?:\d+[ms])?$"), "<age>"),
 }
 

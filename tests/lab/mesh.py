@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,11 +19,12 @@ from lab.cluster import Cluster, Key, Pod, key_of, pods_in, title_of
 from lab.credentials import filled
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
-from lab.example import Example
+from lab.example import REJECTED, Example
 from lab.istiod import Istiod, Source
 from lab.kubelet import Container, containers
 from lab.manifests import Object
-from lab.names import zone
+from lab.names import known, zone
+from lab.network import Forwarders
 from lab.processes import release, uninterrupted
 from lab.recordings import Recording, Verdict
 
@@ -38,6 +41,7 @@ class Mesh:
     folder: Path = field(init=False)
     cluster: Cluster = field(init=False)
     istiod: Istiod = field(init=False)
+    forwarders: Forwarders = field(init=False)
     authority: Authority = field(default_factory=Authority, init=False)
     state: Recording = field(init=False)
     istiod_log: list[str] = field(default_factory=list, init=False)
@@ -57,6 +61,7 @@ class Mesh:
             self.cluster = Cluster.installed(self.example.network, yaml.safe_dump(config))
             self._dns = dns.Server((self.cluster.unused_address(), dns.PORT))
             self.istiod = Istiod(self.example, self.source)
+            self.forwarders = Forwarders(self.cluster.unused_address())
             self._move_to(self.cluster, self.istiod.configure(self.cluster))
         except BaseException:
             self.stop()
@@ -76,6 +81,8 @@ class Mesh:
                     container.stop()
             if hasattr(self, "_dns"):
                 self._dns.stop()
+            if hasattr(self, "forwarders"):
+                self.forwarders.close()
             if hasattr(self, "folder"):
                 shutil.rmtree(self.folder, ignore_errors=True)
             if self._guard:
@@ -140,19 +147,32 @@ class Mesh:
                 self.proxies.pop(gone).stop()
             shutil.rmtree(self.folder / gone)  # a pod of the same name may come after it
         self._dns.zone = zone(snapshot)
+        self._tell_pods(known(snapshot))
+        for name, pod in wanted.items():
+            if pod.proxy_type:
+                self._configure_proxy(name, pod)
+        # Before the containers start, as a native sidecar does.
+        rejected = {name: proxy.settle() for name, proxy in self.proxies.items()}
         config_maps = {title_of(item): item for item in snapshot if item["kind"] == "ConfigMap"}
         started = [
             container
             for name, pod in wanted.items()
             for container in self._start_containers(name, pod, config_maps)
         ]
-        for name, pod in wanted.items():
-            if pod.proxy_type:
-                self._configure_proxy(name, pod)
         for container in started:
             container.settle()
-        for proxy in self.proxies.values():
-            proxy.settle()
+        for name, cause in rejected.items():
+            if cause and not _meant_to_be_rejected(cluster):
+                raise LabError(f"Envoy of {wanted[name].name} rejected: {cause}")
+
+    @property
+    def _services(self) -> Path:
+        return self.folder / "services.json"
+
+    def _tell_pods(self, known: dict[str, Any]) -> None:
+        partial = self._services.with_suffix(".partial")
+        partial.write_text(json.dumps(known))
+        partial.replace(self._services)
 
     def _start_containers(
         self, name: str, pod: Pod, config_maps: dict[str, Object]
@@ -165,7 +185,7 @@ class Mesh:
             for key, item in config_maps.items()
             if key.startswith(prefix)
         }
-        self._containers[name] = containers(pod, self.folder / name)
+        self._containers[name] = containers(pod, self.folder / name, self._services)
         for container in self._containers[name]:
             container.start(visible)
         return self._containers[name]
@@ -176,8 +196,9 @@ class Mesh:
         if name in self.proxies:
             self.proxies[name].push(resources)
         else:
-            self.proxies[name] = Proxy(pod, self.folder / name / "istio-proxy", self._dns.place)
-            self.proxies[name].start(resources, self.authority)
+            folder = self.folder / name / "istio-proxy"
+            self.proxies[name] = Proxy(pod, folder, self._dns.place, self.authority)
+            self.proxies[name].start(resources)
 
     def _take_network(self) -> None:
         """Makes sure that nothing else plays on this example's addresses.
@@ -205,6 +226,11 @@ def _applied(
         for item, origin in items
     ]
     return cluster, outcomes
+
+
+def _meant_to_be_rejected(cluster: Cluster) -> bool:
+    """Whether there is an object that is to show how a proxy goes on with its old configuration."""
+    return any(path.name.startswith(REJECTED) for path in cluster.origins())
 
 
 def _id(pod: Pod) -> str:

@@ -7,6 +7,8 @@ one of its pods. Here `dns` answers for the names, and `curl` and `dig` go where
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from lab.cluster import Pod, pods_in, select
 from lab.manifests import Object
@@ -52,23 +54,57 @@ def resolve(known: Zone, name: str, domains: list[str]) -> list[str]:
     return next((known[full] for full in tried if full in known), [])
 
 
-def reach(
-    snapshot: list[Object], protocol: str, namespace: str | None
-) -> Iterator[tuple[Place, Place]]:
-    """Each place of a Service, and the place of a pod to which it leads.
+@dataclass(frozen=True)
+class Front:
+    """A port of a Service as it is seen from somewhere: `hosts` are names and addresses.
+
+    `pods` are the places behind it, in order; `translated` says whether rules of a node lead there,
+    or a client calls a pod itself.
+    """
+
+    hosts: list[str]
+    port: int
+    pods: list[Place]
+    translated: bool
+
+
+def fronts(snapshot: list[Object], protocol: str, namespace: str | None) -> Iterator[Front]:
+    """The ports of all Services for a protocol, TCP or UDP.
 
     As seen from a pod of the namespace; or, if it is None, from outside of the mesh, where there
-    are the addresses of load balancers and nothing else. `protocol` is TCP or UDP.
+    are the addresses of load balancers and nothing else.
     """
     for service, pods in _services(snapshot):
         hosts = [*_names(service, namespace), *_own(service)] if namespace else []
         hosts += [place["ip"] for place in _balancers(service)]
-        for port in service["spec"].get("ports", []) if pods else []:
+        for port in service["spec"].get("ports", []):
             if port["protocol"] == protocol:
-                target = pods[0].port(port["targetPort"])
+                places = [(pod.address, pod.port(port["targetPort"])) for pod in pods]
                 # A headless Service is but a name for its pods: no rule translates its port.
-                named = target if _headless(service) else port["port"]
-                yield from (((host, named), (pods[0].address, target)) for host in hosts)
+                named = places[0][1] if places and _headless(service) else port["port"]
+                yield Front(hosts, named, places, not _headless(service))
+
+
+def reach(
+    snapshot: list[Object], protocol: str, namespace: str | None
+) -> Iterator[tuple[Place, Place]]:
+    """Each place of a Service, and the place of the first pod behind it, as seen from there."""
+    for front in fronts(snapshot, protocol, namespace):
+        for host in front.hosts if front.pods else []:
+            yield (host, front.port), front.pods[0]
+
+
+def known(snapshot: list[Object]) -> dict[str, Any]:
+    """What a program in a pod is told: the `zone`, and by protocol the pods behind ADDRESS:PORT."""
+    endpoints: dict[str, dict[str, list[Place]]] = {}
+    for protocol in ("TCP", "UDP"):
+        endpoints[protocol] = {
+            f"{host}:{front.port}": front.pods
+            for front in fronts(snapshot, protocol, "default")
+            for host in front.hosts
+            if front.translated
+        }
+    return {"zone": zone(snapshot), "endpoints": endpoints}
 
 
 def _services(snapshot: list[Object]) -> Iterator[tuple[Object, list[Pod]]]:

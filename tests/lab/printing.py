@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jsonpath_ng.ext import parser as jsonpath
 
-from lab.cluster import key_of
+from lab.cluster import Pod, key_of
 from lab.errors import LabError
 from lab.kinds import GATEWAY_API, resource
 from lab.manifests import Object
@@ -103,7 +103,7 @@ def _addresses(gateway: Object) -> str:
 # kubectl's columns but for age and restarts, which mean nothing here.
 _COLUMNS: dict[str, dict[str, Column]] = {
     "Pod": {
-        "READY": lambda item: "{0}/{0}".format(len(item["spec"]["containers"])),
+        "READY": lambda item: "{0}/{0}".format(len(Pod(item).containers)),
         "STATUS": lambda item: item["status"]["phase"],
     },
     "Deployment": {

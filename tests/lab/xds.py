@@ -1,21 +1,33 @@
-"""Fits istiod's xDS to proxies on loopback that read it from files.
+"""Fits istiod's xDS to proxies on loopback.
 
-What istiod says stays as it is, with two changes: a listener on all addresses listens on its pod's
-address, and what a proxy would fetch from istiod over ADS it reads from a file instead, one file
-for each route configuration, each cluster's endpoints and each secret (Envoy takes no more than one
-in a file).
+What istiod says stays as it is, with three changes. A listener on all addresses listens on its
+pod's address. What a proxy would fetch from istiod over ADS it fetches over REST, one resource at a
+time (module `discovery`). And where iptables would redirect a connection to a sidecar, the sidecar
+learns in another way where it was to go:
+
+- Outbound, a PROXY header in front says so (module `network`).
+- Inbound, `virtualInbound` listens on each port of the pod itself, and passes on to the application
+  on an address of its own, by the filter state that ORIGINAL_DST clusters ask first.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import urllib.parse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from lab.cluster import Pod
+from lab.discovery import Key
 from lab.recordings import Resources, digest_of
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters"
+_PROXY_PROTOCOL = {
+    "name": "envoy.filters.listener.proxy_protocol",
+    "typedConfig": {"@type": f"{_FILTERS}.listener.proxy_protocol.v3.ProxyProtocol"},
+}
+_ORIGINAL_DST = "envoy.filters.listener.original_dst"
+_INBOUND, _OUTBOUND = "virtualInbound", "virtualOutbound"
 
 _TYPES = {
     "listeners": "type.googleapis.com/envoy.config.listener.v3.Listener",
@@ -25,55 +37,55 @@ _TYPES = {
     "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 
+# As with istiod, a proxy waits for what it does not get (`initialFetchTimeout`).
+CLUSTER = "xds-grpc"
+"""The cluster of a proxy's bootstrap from which it fetches; on a cluster, the way to istiod."""
+SOURCE: dict[str, Any] = {
+    "apiConfigSource": {
+        "apiType": "REST",
+        "transportApiVersion": "V3",
+        "clusterNames": [CLUSTER],
+        "refreshDelay": "0.005s",
+        "requestTimeout": "86400s",
+    },
+    "resourceApiVersion": "V3",
+    "initialFetchTimeout": "0s",
+}
 
-def files(resources: Resources, address: str, folder: Path) -> dict[Path, str]:
-    """The files for one proxy, by path in `folder`, in the order in which they must be written.
 
-    Each is a DiscoveryResponse whose version is a digest of its content.
+def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -> dict[Key, str]:
+    """What one proxy is served: DiscoveryResponses, with digests of their content as versions.
+
+    `identity` are the secrets that pilot-agent would give. A Secret of the cluster that is not
+    there is answered with nothing, as istiod does: then a listener that needs it opens, and the
+    connections to it are reset.
     """
-    out = _secrets(resources, folder)
-    for resource in resources["endpoints"]:
-        path = _path(folder, "endpoints", resource["clusterName"])
-        out[path] = _response("endpoints", [resource])
-    clusters = [_cluster(item, folder) for item in resources["clusters"]]
-    out[folder / "clusters.json"] = _response("clusters", clusters)
-    for resource in resources["routes"]:
-        out[_path(folder, "routes", resource["name"])] = _response("routes", [resource])
-    listeners = [_listener(item, address, folder) for item in resources["listeners"]]
-    out[folder / "listeners.json"] = _response("listeners", listeners)
-    return out
-
-
-def _secrets(resources: Resources, folder: Path) -> dict[Path, str]:
-    """A file for each Secret that istiod sends, and an empty one for each that it does not have.
-
-    Without a file a listener would wait for the Secret without end. istiod says that there is none:
-    then the listener opens, and the connections that need the Secret are reset. Envoy does the same
-    when it rejects the empty file.
-    """
-    found = {resource["name"]: resource for resource in resources["secrets"]}
-    out = {}
-    for node in _nodes([resources["listeners"], resources["clusters"]], "sdsConfig"):
-        name = node["name"]
-        if name in found:
-            out[_secret(folder, name)] = _response("secrets", [found[name]])
-        elif "://" in name:  # others are pilot-agent's to give
-            empty = {"version_info": digest_of(name)[:16], "resources": []}
-            out[_secret(folder, name)] = json.dumps(empty)
+    out = {
+        ("clusters", ""): _response("clusters", [_cluster(c) for c in configured["clusters"]]),
+        ("listeners", ""): _response(
+            "listeners", [_listener(item, pod) for item in configured["listeners"]]
+        ),
+    }
+    for resource in configured["endpoints"]:
+        out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
+    for resource in configured["routes"]:
+        out["routes", resource["name"]] = _response("routes", [resource])
+    for node in _nodes([configured["listeners"], configured["clusters"]], "sdsConfig"):
+        if "://" in node["name"]:
+            out["secrets", node["name"]] = _response("secrets", [])
+    for secret in [*identity, *configured["secrets"]]:
+        out["secrets", secret["name"]] = _response("secrets", [secret])
     return out
 
 
 def version(content: str) -> str:
-    """The version that a proxy reports once it has taken this file."""
+    """The version that a proxy reports once it has taken this response."""
     return str(json.loads(content)["version_info"])
 
 
-def _path(folder: Path, kind: str, name: str) -> Path:
-    return folder / kind / f"{digest_of(name)[:16]}.json"
-
-
-def _secret(folder: Path, name: str) -> Path:
-    return folder / "secrets" / f"{urllib.parse.quote(name, safe='')}.json"
+def resources(content: str) -> list[dict[str, Any]]:
+    """The resources that a response holds."""
+    return list(json.loads(content)["resources"])
 
 
 def _response(kind: str, resources: list[dict[str, Any]]) -> str:
@@ -81,41 +93,67 @@ def _response(kind: str, resources: list[dict[str, Any]]) -> str:
     return json.dumps({"version_info": digest_of(typed)[:16], "resources": typed})
 
 
-def _listener(listener: dict[str, Any], address: str, folder: Path) -> dict[str, Any]:
+def _listener(listener: dict[str, Any], pod: Pod) -> dict[str, Any]:
     listener = copy.deepcopy(listener)
     for place in [listener, *listener.get("additionalAddresses", [])]:
         socket = place["address"].get("socketAddress", {})
-        if socket.get("address") in ("0.0.0.0", "::"):  # noqa: S104
-            socket["address"] = address
+        if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
+            socket["address"] = pod.address
+    if listener["name"] == _OUTBOUND:
+        listener["listenerFilters"] = [_PROXY_PROTOCOL, *listener.get("listenerFilters", [])]
+    if listener["name"] == _INBOUND:
+        _take_in(listener, pod)
     for http in _nodes(listener, "routeConfigName"):
-        path = _path(folder, "routes", http["routeConfigName"])
-        http["configSource"] = _file_source(path)
-    _read_secrets_from_files(listener, folder)
+        http["configSource"] = SOURCE
+    _fetch_secrets(listener)
     return listener
 
 
-def _cluster(cluster: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _take_in(listener: dict[str, Any], pod: Pod) -> None:
+    """Lets a sidecar answer on its pod's ports, and reach the application behind it."""
+    filters = listener["listenerFilters"]
+    listener["listenerFilters"] = [item for item in filters if item["name"] != _ORIGINAL_DST]
+    listener["additionalAddresses"] = [
+        {"address": {"socketAddress": {"address": pod.address, "portValue": port}}}
+        for port in sorted(_ports(listener, pod))
+    ]
+    destination = {
+        "@type": f"{_FILTERS}.network.set_filter_state.v3.Config",
+        "onNewConnection": [
+            {
+                "objectKey": "envoy.network.transport_socket.original_dst_address",
+                "formatString": {
+                    "textFormatSource": {
+                        "inlineString": f"{pod.own_address}:%DOWNSTREAM_LOCAL_PORT%"
+                    }
+                },
+            }
+        ],
+    }
+    state = {"name": "envoy.filters.network.set_filter_state", "typedConfig": destination}
+    for chain in listener["filterChains"]:
+        chain["filters"] = [state, *chain["filters"]]
+
+
+def _ports(listener: dict[str, Any], pod: Pod) -> set[int]:
+    """The pod's ports: those of its Services and those that its containers name."""
+    matches = (chain.get("filterChainMatch", {}) for chain in listener["filterChains"])
+    own = listener["address"]["socketAddress"]["portValue"]
+    return ({match.get("destinationPort", own) for match in matches} | pod.tcp_ports()) - {own}
+
+
+def _cluster(cluster: dict[str, Any]) -> dict[str, Any]:
     cluster = copy.deepcopy(cluster)
-    _read_secrets_from_files(cluster, folder)
+    _fetch_secrets(cluster)
     cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
-    if cluster.get("type") != "EDS":
-        return cluster
-    eds = cluster["edsClusterConfig"]
-    name = eds.get("serviceName", cluster["name"])
-    eds["edsConfig"] = _file_source(_path(folder, "endpoints", name))
+    if cluster.get("type") == "EDS":
+        cluster["edsClusterConfig"]["edsConfig"] = SOURCE
     return cluster
 
 
-def _read_secrets_from_files(resource: dict[str, Any], folder: Path) -> None:
+def _fetch_secrets(resource: dict[str, Any]) -> None:
     for secret in _nodes(resource, "sdsConfig"):
-        secret["sdsConfig"] = _file_source(_secret(folder, secret["name"]))
-
-
-def _file_source(path: Path) -> dict[str, Any]:
-    return {
-        "pathConfigSource": {"path": str(path), "watchedDirectory": {"path": str(path.parent)}},
-        "resourceApiVersion": "V3",
-    }
+        secret["sdsConfig"] = SOURCE
 
 
 def _nodes(value: Any, key: str) -> Iterator[dict[str, Any]]:

@@ -1,29 +1,116 @@
-"""Gives a Python program that runs as a pod the pod's own address.
+"""Gives a Python program that runs as a pod the network of a pod.
 
-Python imports this module at start. On a cluster a pod has a network of its own, so that a server
-on 0.0.0.0 has the pod's address and a client comes from it. All pods of the lab share one
-loopback: here both are told which address is theirs.
+Python imports this module at start. On a cluster a pod has addresses of its own, iptables that hand
+its connections to the sidecar, and a DNS that knows the Services. All pods of the lab share one
+loopback: here a program is told which address is its own, what a name means, and who takes its
+connections.
 """
 
+import contextlib
+import errno
+import ipaddress
+import itertools
+import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
-_ADDRESS = os.environ["LAB_POD_ADDRESS"]
-_bind, _connect = socket.socket.bind, socket.socket.connect
+_POD = os.environ["LAB_POD_ADDRESS"]
+_OWN = os.environ["LAB_OWN_ADDRESS"]  # where this program listens: another one behind a sidecar
+_NAMESPACE = os.environ["LAB_NAMESPACE"]
+_HAS_SIDECAR = _OWN != _POD
+_OUTBOUND_PORT = 15001
+_TIMEOUT = 5.0  # seconds for the sidecar, which is near
+
+_bind, _connect, _getsockname = (
+    socket.socket.bind,
+    socket.socket.connect,
+    socket.socket.getsockname,
+)
+_getaddrinfo = socket.getaddrinfo
+_turn = itertools.count()
 
 
 def _pod_bind(self: socket.socket, address: Any) -> None:
-    if self.family == socket.AF_INET and address[0] in ("", "0.0.0.0"):  # noqa: S104
-        address = (_ADDRESS, address[1])
+    if self.family == socket.AF_INET and address[0] in ("", "0.0.0.0", _POD):  # noqa: S104
+        address = (_OWN, address[1])
     _bind(self, address)
 
 
+def _pod_getsockname(self: socket.socket) -> Any:
+    name = _getsockname(self)
+    return (_POD, *name[1:]) if name and name[0] == _OWN else name
+
+
 def _pod_connect(self: socket.socket, address: Any) -> None:
-    if self.family == socket.AF_INET and self.getsockname()[1] == 0:
-        _bind(self, (_ADDRESS, 0))
-    _connect(self, address)
+    if self.family != socket.AF_INET:
+        return _connect(self, address)
+    host = _pod_getaddrinfo(address[0], address[1], socket.AF_INET)[0][4][0]
+    if _getsockname(self)[1] == 0:
+        _bind(self, (_OWN, 0))
+    if host in ("127.0.0.1", _POD):
+        return _connect(self, (_OWN, address[1]))
+    if _HAS_SIDECAR and self.type == socket.SOCK_STREAM:
+        return _connect_by_sidecar(self, host, address[1])
+    protocol = "TCP" if self.type == socket.SOCK_STREAM else "UDP"
+    return _connect(self, _endpoint(protocol, host, address[1]))
+
+
+def _pod_connect_ex(self: socket.socket, address: Any) -> int:
+    try:
+        self.connect(address)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _connect_by_sidecar(self: socket.socket, host: str, port: int) -> None:
+    """Connects to the sidecar, and tells it by a PROXY header where the program wants to go."""
+    timeout = self.gettimeout()
+    self.settimeout(_TIMEOUT)
+    try:
+        _connect(self, (_POD, _OUTBOUND_PORT))
+        source = _getsockname(self)[1]
+        self.sendall(f"PROXY TCP4 {_POD} {host} {source} {port}\r\n".encode())
+    finally:
+        self.settimeout(timeout)
+
+
+def _endpoint(protocol: str, host: str, port: int) -> tuple[str, int]:
+    """A pod behind a Service's address, each in its turn; any other place as it is."""
+    found = _services()["endpoints"][protocol].get(f"{host}:{port}")
+    return tuple(found[next(_turn) % len(found)]) if found else (host, port)
+
+
+def _pod_getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+    name = host.decode() if isinstance(host, bytes) else host
+    if not name or name == "localhost" or _is_address(name):
+        return _getaddrinfo(host, port, *args, **kwargs)
+    zone = _services()["zone"]
+    for suffix in ("", f".{_NAMESPACE}.svc.cluster.local", ".svc.cluster.local", ".cluster.local"):
+        if addresses := zone.get(name.rstrip(".") + suffix):
+            return [e for a in addresses for e in _getaddrinfo(a, port, *args, **kwargs)]
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def _gethostbyname(host: str) -> Any:
+    return _pod_getaddrinfo(host, None, socket.AF_INET)[0][4][0]
+
+
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
+
+
+def _services() -> Any:
+    return json.loads(Path(os.environ["LAB_SERVICES"]).read_text())
 
 
 socket.socket.bind = _pod_bind  # type: ignore[assignment]
 socket.socket.connect = _pod_connect  # type: ignore[assignment]
+socket.socket.connect_ex = _pod_connect_ex  # type: ignore[assignment]
+socket.socket.getsockname = _pod_getsockname  # type: ignore[assignment]
+socket.getaddrinfo = _pod_getaddrinfo
+socket.gethostbyname = _gethostbyname

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -34,7 +35,14 @@ type lab struct {
 	flags   *pflag.FlagSet
 	objects []runtime.Object
 	pods    []*corev1.Pod
-	admin   map[string]string // pod.namespace to host:port
+	proxies
+}
+
+// proxies is where the Envoys of the lab answer, and what of their answers is the lab's own.
+type proxies struct {
+	Admin  map[string]string `json:"admin"`  // pod.namespace to host:port
+	Shadow string            `json:"shadow"` // how the addresses of applications behind sidecars begin
+	Pods   string            `json:"pods"`   // and those of their pods
 }
 
 func newLab(path string, flags *pflag.FlagSet) (*lab, error) {
@@ -44,12 +52,12 @@ func newLab(path string, flags *pflag.FlagSet) (*lab, error) {
 	}
 	var file struct {
 		Objects []json.RawMessage `json:"objects"`
-		Admin   map[string]string `json:"admin"`
+		proxies
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	l := &lab{Context: cli.NewCLIContext(nil), flags: flags, admin: file.Admin}
+	l := &lab{Context: cli.NewCLIContext(nil), flags: flags, proxies: file.proxies}
 	decode := kube.IstioCodec.UniversalDeserializer().Decode
 	for _, text := range file.Objects {
 		object, _, err := decode(text, nil, nil)
@@ -95,7 +103,7 @@ func (l *lab) plain() (kube.CLIClient, error) {
 
 func (l *lab) CLIClient() (kube.CLIClient, error) {
 	inner, err := l.plain()
-	return client{inner, l.admin}, err
+	return client{inner, l.proxies}, err
 }
 
 // analyzed is the context of analyze, which insists on the plain client.
@@ -168,13 +176,13 @@ func (l *lab) selector(kind, name, namespace string) (func(*corev1.Pod) bool, er
 // client reaches a proxy by its address in the lab instead of a port-forward.
 type client struct {
 	kube.CLIClient
-	admin map[string]string
+	proxies
 }
 
 func (c client) EnvoyDoWithPort(
 	ctx context.Context, pod, namespace, method, path string, _ int,
 ) ([]byte, error) {
-	address, ok := c.admin[pod+"."+namespace]
+	address, ok := c.Admin[pod+"."+namespace]
 	if !ok {
 		return nil, fmt.Errorf("pod %s.%s has no proxy", pod, namespace)
 	}
@@ -191,24 +199,41 @@ func (c client) EnvoyDoWithPort(
 	if err != nil || !strings.HasPrefix(path, "config_dump") {
 		return body, err
 	}
-	return sortSecrets(body)
+	return c.asInAPod(body)
 }
 
-// sortSecrets sorts the secrets of a config dump by name: Envoy gives them in any order.
-func sortSecrets(body []byte) ([]byte, error) {
-	var dump struct {
-		Configs []map[string]any `json:"configs"`
-	}
-	if err := json.Unmarshal(body, &dump); err != nil {
+// asInAPod gives a config dump without what the lab did to it: the addresses of applications behind
+// sidecars are their pods', virtualInbound has one address, as iptables would have it. And it sorts
+// secrets by name, which Envoy gives in any order.
+func (p proxies) asInAPod(body []byte) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(bytes.ReplaceAll(body, []byte(p.Shadow), []byte(p.Pods))))
+	decoder.UseNumber()
+	var dump any
+	if err := decoder.Decode(&dump); err != nil {
 		return nil, err
 	}
-	for _, part := range dump.Configs {
+	tidy(dump)
+	return json.Marshal(dump)
+}
+
+func tidy(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		if v["name"] == "virtualInbound" {
+			delete(v, "additional_addresses")
+		}
 		for _, state := range []string{"dynamic_active_secrets", "dynamic_warming_secrets"} {
-			secrets, _ := part[state].([]any)
+			secrets, _ := v[state].([]any)
 			slices.SortFunc(secrets, func(a, b any) int { return cmp.Compare(secretName(a), secretName(b)) })
 		}
+		for _, inner := range v {
+			tidy(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			tidy(inner)
+		}
 	}
-	return json.Marshal(dump)
 }
 
 func secretName(secret any) string {

@@ -1,0 +1,123 @@
+"""Serves xDS to one proxy, over REST on a Unix socket.
+
+Istiod speaks ADS over gRPC. Over REST Envoy takes the same resources as JSON, in the form in which
+they are recorded. Each of its subscriptions asks, and is answered once there is something new.
+(Files would do too, but Envoy watches each with an inotify instance of its own, and Linux gives a
+user 128 of them.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+Key = tuple[str, str]
+"""What a subscription asks for: a kind, as in `/v3/discovery:routes`, and a name or nothing."""
+
+_BY_NAME = ("routes", "endpoints", "secrets")  # of the other kinds a proxy asks for all
+_NEVER_REJECTED = ("routes", "endpoints")
+
+SOCKET = "xds"
+
+
+@dataclass
+class Discovery:
+    """What one proxy is served. `folder` will hold the Unix socket, named SOCKET."""
+
+    folder: Path
+    _current: dict[Key, str] = field(default_factory=dict)
+    _sent: dict[Key, str] = field(default_factory=dict)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _listener: socket.socket = field(init=False)
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        # A socket's path may have 107 bytes, and a temporary folder's can be longer.
+        folder = os.open(self.folder, os.O_PATH)
+        self._listener.bind(f"/proc/self/fd/{folder}/{SOCKET}")
+        os.close(folder)
+        self._listener.listen(256)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def publish(self, responses: dict[Key, str]) -> None:
+        """Replaces what is served; each response is a DiscoveryResponse as JSON."""
+        with self._changed:
+            self._current = responses
+            self._sent = {key: sent for key, sent in self._sent.items() if key in responses}
+            self._changed.notify_all()
+
+    def asked(self) -> set[Key]:
+        """What the proxy has asked for by name and been given."""
+        with self._changed:
+            return {key for key in self._sent if key[0] in _BY_NAME}
+
+    def await_news(self, key: Key, version: str) -> str | None:
+        """The response for a subscription that has a version; None if the server closes first.
+
+        What was sent once is not sent again, accepted or not: a proxy that rejects would ask
+        without end. Only a subscription without a version may be a second one to what another has.
+        """
+
+        def news() -> bool:
+            content = self._current.get(key)
+            new = not version and key[0] in _NEVER_REJECTED  # a subscription that has just begun
+            return self._closed or (content is not None and (new or self._sent.get(key) != content))
+
+        with self._changed:
+            self._changed.wait_for(news)
+            if self._closed:
+                return None
+            self._sent[key] = self._current[key]
+            return self._current[key]
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            _Handler(connection, self)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, connection: socket.socket, discovery: Discovery) -> None:
+        self.discovery = discovery
+        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        _, _, kind = self.path.partition(":")
+        names = asked.get("resource_names", [])
+        key = (kind, names[0] if kind in _BY_NAME else "")
+        content = self.discovery.await_news(key, asked.get("version_info", ""))
+        if content is None:
+            self.close_connection = True
+            return
+        body = content.encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
