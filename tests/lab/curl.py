@@ -19,7 +19,7 @@ from lab.call import Call
 from lab.cluster import Pod
 from lab.errors import LabError
 from lab.mesh import Mesh
-from lab.names import Place, fronts, reach, resolve
+from lab.names import Place, fronts, reach, resolve, search, zone
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
 _RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
@@ -70,8 +70,9 @@ def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[P
         return
     ports = fronts(snapshot, "TCP", pod.namespace)
     named = [(host, front.port) for front in ports for host in front.hosts]
+    known, domains = zone(snapshot), search(pod.namespace)
     for host, port in [*named, *asked]:
-        addresses = [host] if _is_address(host) else resolve(snapshot, host, pod.namespace)
+        addresses = [host] if _is_address(host) else resolve(known, host, domains)
         for address in addresses[:1]:
             yield (host, port), mesh.forwarders.to(pod, (address, port))
 

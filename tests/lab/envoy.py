@@ -94,7 +94,6 @@ class Proxy:
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
         command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         command += ["--disable-hot-restart", "--concurrency", "1"]
-        command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         with self.log.open("ab") as log:
             env = _environment(self.pod)
             self._process = spawn(command, stdout=log, stderr=log, env=env, cwd=self.folder)
