@@ -135,6 +135,6 @@ def test_an_answer_that_is_not_dns_is_named(mesh: Playing, monkeypatch: pytest.M
 
 def test_a_source_port_in_use_is_named(mesh: Playing) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as other:
-        other.bind(("127.0.0.1", 20055))
+        other.bind((mesh.mesh.cluster.client_address(), 20055))
         said = failed(mesh, f"dig +short -b 0.0.0.0#20055 @{DNS} shop.example.com")
     assert said == "dig cannot send from port 20055: Address already in use"

@@ -3,11 +3,13 @@
 From an example's files to its outputs:
 
 - `example` finds the files, `manifests` reads them, `transcript` reads the consoles;
-- `cluster` holds the objects and adds what a cluster's controllers would, `installation` is the
-  mesh that is there before an example starts;
+- `cluster` holds the objects and adds what a cluster's controllers would, `injector` adds the
+  sidecars, `installation` is the mesh that is there before an example starts;
 - `istiod` turns the objects into xDS, recorded or live; `recordings` keeps what was recorded;
-- `credentials` adds what lies in Secrets, `xds` fits it all to loopback, `envoy` runs the proxies,
-  `kubelet` runs the containers;
+- `credentials` adds what lies in Secrets, `xds` fits it all to loopback, `discovery` serves it to
+  the proxies that `envoy` runs, `kubelet` runs the containers;
+- `names` knows what names and addresses mean, `dns` answers for it, `network` leads connections
+  through sidecars;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
 - `commands` is the command line, `__main__` starts and ends it.
