@@ -219,7 +219,10 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> N
             ":1: network is not in 127.64.0 to 127.127.255 (such as network: 127.80.3)",
         ),
         ("# why\n- network\n", ":2: not a mapping of settings"),
-        ("frogs: 1\n", ":1: unknown setting 'frogs' (known: meshConfig, network, differs)"),
+        (
+            "frogs: 1\n",
+            ":1: unknown setting 'frogs' (known: meshConfig, network, outside, differs)",
+        ),
     ],
 )
 def test_wrong_settings_of_the_lab_are_refused(tmp_path: Path, text: str, said: str) -> None:

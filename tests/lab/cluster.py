@@ -26,6 +26,9 @@ _EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 # Host numbers in the example's network.
 _NODE, _FIRST_BALANCER, _FIRST_POD, _CLIENT = 1, 2, 10, 254
+OUTSIDE = "lab/outside"
+"""The annotation with the host that a Service stands for, if it is outside of the cluster."""
+
 _SHADOW = 64  # from a network's second number to that of its applications behind sidecars
 _NOT_PLAYED = frozenset({"Pod", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 _SIDECAR_IMAGE = "istio/proxyv2"
@@ -152,17 +155,23 @@ class _Entry:
 
 @dataclass
 class Cluster:
-    """Objects by key, and the addresses handed out so far. `network` is such as `127.80.3`."""
+    """Objects by key, and the addresses handed out so far. `network` is such as `127.80.3`.
+
+    `outside` names Services, as SERVICE.NAMESPACE, that stand for hosts outside of the cluster.
+    """
 
     network: str
+    outside: dict[str, str] = field(default_factory=dict)  # by host
     _entries: dict[Key, _Entry] = field(default_factory=dict)
     _handed_out: dict[tuple[str, Key, int], int] = field(default_factory=dict)
     _events: int = 0
 
     @classmethod
-    def installed(cls, network: str, mesh_config: str) -> Cluster:
+    def installed(
+        cls, network: str, mesh_config: str, outside: dict[str, str] | None = None
+    ) -> Cluster:
         """A cluster with Istio installed, `mesh_config` (YAML) in its ConfigMap."""
-        cluster = cls(network)
+        cluster = cls(network, outside or {})
         path = Path(__file__).with_name("installation.yaml")
         for item in read_manifest(path.read_text(), path):
             if item["kind"] == "ConfigMap":
@@ -229,6 +238,11 @@ class Cluster:
         ]
         return [*items, *(pod.item for pod in pods), *slices]
 
+    def inside(self, snapshot: list[Object]) -> list[Object]:
+        """The objects that are there on a cluster: without the namespaces of hosts outside."""
+        outside = {service.partition(".")[2] for service in self.outside.values()}
+        return [item for item in snapshot if key_of(item).namespace not in outside]
+
     def unused_address(self) -> str:
         """An address of this network on which nothing ever listens."""
         return f"{self.network}.{_NODE}"
@@ -255,6 +269,10 @@ class Cluster:
         spec = item["spec"]
         if spec.get("type") == "ExternalName":
             return
+        for host, service in self.outside.items():
+            if service == f"{key.name}.{key.namespace}":
+                item["metadata"].setdefault("annotations", {})[OUTSIDE] = host
+                spec["clusterIP"] = "None"
         if "clusterIP" not in spec:
             spec["clusterIP"] = f"10.96.0.{10 + self._hand_out('service', key)}"
         for port in spec.get("ports", []):

@@ -16,6 +16,8 @@ from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 # The second number leaves room for the addresses of applications behind sidecars, 64 above it.
 _NETWORK = re.compile(r"127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d{1,3}")
 
+_SETTINGS = ("meshConfig", "network", "outside", "differs")
+
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
 
@@ -40,8 +42,12 @@ class Example:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What lab.yaml tells, all optional: `meshConfig` (a mapping), `network` (below), and
-        `differs` (what another Envoy does differently, see `matrix`)."""
+        """What lab.yaml tells, all optional.
+
+        `meshConfig` is a mapping, `network` is told below, `outside` gives hosts outside of the
+        mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells what another Envoy does
+        differently (see `matrix`).
+        """
         path = self.folder / "lab.yaml"
         if not path.exists():
             return {}
@@ -49,12 +55,12 @@ class Example:
         line, settings = documents[0] if documents else (1, {})
         if not isinstance(settings, dict):
             raise LabError("not a mapping of settings", where=path, line=line)
-        for key in settings.keys() - {"meshConfig", "network", "differs"}:
+        for key in settings.keys() - {*_SETTINGS}:
             raise LabError(
                 f"unknown setting {key!r}",
                 where=path,
                 line=line,
-                remedy="known: meshConfig, network, differs",
+                remedy=f"known: {', '.join(_SETTINGS)}",
             )
         if not _NETWORK.fullmatch(str(settings.get("network", "127.64.0"))):
             raise LabError(

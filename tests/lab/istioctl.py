@@ -65,7 +65,7 @@ def _ask(mesh: Mesh, call: Call, files: dict[str, str], stdin: str) -> Answer:
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
     network = f"{mesh.example.network}."
     known = {"admin": admin, "shadow": shadow(network), "pods": network}
-    cluster.write_text(json.dumps({"objects": mesh.objects()} | known))
+    cluster.write_text(json.dumps({"objects": mesh.cluster.inside(mesh.objects())} | known))
     env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
     done = tools.run("istioctl", call.args, stdin=stdin, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()

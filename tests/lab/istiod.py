@@ -117,7 +117,7 @@ class Istiod:
 
 
 def _request(cluster: Cluster) -> dict[str, Any]:
-    snapshot = cluster.snapshot()
+    snapshot = cluster.inside(cluster.snapshot())
     return {
         "meshConfig": mesh_config(snapshot),
         "objects": snapshot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import subprocess
@@ -46,14 +47,17 @@ class Container:
     def log(self) -> Path:
         return self.folder / "log"
 
-    def start(self, config_maps: dict[str, Object]) -> None:
-        """Starts the container's command. Raises LabError for what the lab cannot play."""
+    def start(self, known: dict[str, Object]) -> None:
+        """Starts the container's command. `known` are the ConfigMaps and Secrets, by title.
+
+        Raises LabError for what the lab cannot play.
+        """
         self.folder.mkdir(parents=True)
         self.log.touch()
         if _CURL_IMAGE.search(self.spec["image"]):
             return
         self._check_ports()
-        mounts = self._mount(config_maps)
+        mounts = self._mount(known)
         with self.log.open("ab") as log:
             self._process = spawn(
                 self.command([*self.spec.get("command", []), *self.spec.get("args", [])], mounts),
@@ -110,15 +114,19 @@ class Container:
         mounts = self.spec.get("volumeMounts", [])
         return {m["mountPath"]: self.folder / "volumes" / m["name"] for m in mounts}
 
-    def _mount(self, config_maps: dict[str, Object]) -> dict[str, Path]:
+    def _mount(self, known: dict[str, Object]) -> dict[str, Path]:
         for volume in self.pod.item["spec"].get("volumes", []):
-            name = volume.get("configMap", {}).get("name")
-            if name not in config_maps:
-                raise self._error(f"volume {volume['name']}: there is no ConfigMap {name!r}")
+            kind, name = "ConfigMap", volume.get("configMap", {}).get("name")
+            if "secret" in volume:
+                kind, name = "Secret", volume["secret"]["secretName"]
+            item = known.get(f"{kind} {self.pod.namespace}/{name}")
+            if item is None:
+                raise self._error(f"volume {volume['name']}: there is no {kind} {name!r}")
             folder = self.folder / "volumes" / volume["name"]
             folder.mkdir(parents=True)
-            for file, content in config_maps[name]["data"].items():
-                (folder / file).write_text(content)
+            for file, content in item.get("data", {}).items():
+                decoded = base64.b64decode(content) if kind == "Secret" else content.encode()
+                (folder / file).write_bytes(decoded)
         return self._mounts()
 
     def _ports(self) -> list[tuple[int, Listens]]:

@@ -58,7 +58,9 @@ class Mesh:
             with uninterrupted():
                 self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
             config = _MESH_CONFIG | self.example.settings.get("meshConfig", {})
-            self.cluster = Cluster.installed(self.example.network, yaml.safe_dump(config))
+            outside = self.example.settings.get("outside", {})
+            network = self.example.network
+            self.cluster = Cluster.installed(network, yaml.safe_dump(config), outside)
             self._dns = dns.Server((self.cluster.unused_address(), dns.PORT))
             self.istiod = Istiod(self.example, self.source)
             self.forwarders = Forwarders(self.cluster.unused_address())
@@ -153,11 +155,11 @@ class Mesh:
                 self._configure_proxy(name, pod)
         # Before the containers start, as a native sidecar does.
         rejected = {name: proxy.settle() for name, proxy in self.proxies.items()}
-        config_maps = {title_of(item): item for item in snapshot if item["kind"] == "ConfigMap"}
+        files = {title_of(i): i for i in snapshot if i["kind"] in ("ConfigMap", "Secret")}
         started = [
             container
             for name, pod in wanted.items()
-            for container in self._start_containers(name, pod, config_maps)
+            for container in self._start_containers(name, pod, files)
         ]
         for container in started:
             container.settle()
@@ -174,20 +176,12 @@ class Mesh:
         partial.write_text(json.dumps(known))
         partial.replace(self._services)
 
-    def _start_containers(
-        self, name: str, pod: Pod, config_maps: dict[str, Object]
-    ) -> list[Container]:
+    def _start_containers(self, name: str, pod: Pod, files: dict[str, Object]) -> list[Container]:
         if name in self._containers:
             return []
-        prefix = f"ConfigMap {pod.namespace}/"
-        visible = {
-            key.removeprefix(prefix): item
-            for key, item in config_maps.items()
-            if key.startswith(prefix)
-        }
         self._containers[name] = containers(pod, self.folder / name, self._services)
         for container in self._containers[name]:
-            container.start(visible)
+            container.start(files)
         return self._containers[name]
 
     def _configure_proxy(self, name: str, pod: Pod) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lab.cluster import Pod, pods_in, select
+from lab.cluster import OUTSIDE, Pod, pods_in, select
 from lab.manifests import Object
 
 Place = tuple[str, int]
@@ -117,6 +117,8 @@ def _services(snapshot: list[Object]) -> Iterator[tuple[Object, list[Pod]]]:
 
 
 def _full_name(service: Object) -> str:
+    if host := service["metadata"].get("annotations", {}).get(OUTSIDE):
+        return str(host)
     return "{name}.{namespace}.svc.".format(**service["metadata"]) + _DOMAIN
 
 
