@@ -19,7 +19,7 @@ from lab.call import Call
 from lab.cluster import Pod
 from lab.errors import LabError
 from lab.mesh import Mesh
-from lab.names import Place, fronts, reach, resolve, search, zone
+from lab.names import Place, fronts, resolve, search, zone
 
 _PORTS = {"http": 80, "https": 443, "telnet": 23}
 _RESOLVE = re.compile(r"([^:]+):(\d+):([^:]+)")
@@ -65,10 +65,13 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
 def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[Place, Place]]:
     """Where each place of a Service leads to; through the sidecar, if the pod has one."""
     snapshot = mesh.cluster.snapshot()
+    ports = list(fronts(snapshot, "TCP", pod.namespace if pod else None))
     if pod is None or pod.proxy_type != "sidecar":
-        yield from reach(snapshot, "TCP", pod.namespace if pod else None)
+        nothing = mesh.cluster.unused_address()
+        for front in ports:
+            to = front.pods[0] if front.pods else (nothing, front.port)
+            yield from (((host, front.port), to) for host in front.hosts)
         return
-    ports = fronts(snapshot, "TCP", pod.namespace)
     named = [(host, front.port) for front in ports for host in front.hosts]
     known, domains = zone(snapshot), search(pod.namespace)
     for host, port in [*named, *asked]:
