@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lab import envoy, matrix
 from lab.errors import LabError
-from lab.example import Example
+from lab.example import Example, find_all
 from lab.istiod import ISTIO, module_version
 from lab.paths import ROOT
 from versions import markdown
@@ -21,9 +21,16 @@ TABLE = matrix.load()
 Copy = Callable[[str], Example]
 
 
-def test_the_table_is_of_the_pinned_versions() -> None:
+@pytest.mark.parametrize("example", find_all(), ids=lambda example: example.name)
+def test_every_example_has_a_row_of_what_it_prints_today(example: Example) -> None:
+    row = TABLE["examples"].get(example.name, {"digest": "none"})
+    assert row["digest"] == matrix.digest(example), f"run: make matrix EXAMPLE={example.name}"
+
+
+def test_the_table_is_of_the_pinned_versions_and_of_examples_that_are_there() -> None:
     assert (TABLE["istio"], TABLE["module"]) == (ISTIO, module_version())
     assert TABLE["envoys"] == matrix.ENVOYS, "run: make matrix"
+    assert sorted(TABLE["examples"]) == [example.name for example in find_all()]
     for row in TABLE["examples"].values():
         assert row["differences"].keys() == matrix.ENVOYS.keys()
 

@@ -12,5 +12,6 @@ From an example's files to its outputs:
   through sidecars;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
+- `matrix` plays on other versions of Envoy, `mutations` plays changed manifests;
 - `commands` is the command line, `__main__` starts and ends it.
 """

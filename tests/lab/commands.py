@@ -105,7 +105,7 @@ def _busy(count: int) -> Iterator[None]:
 
 def _matrix(given: argparse.Namespace) -> int:
     wrong = []
-    for example in _examples(given):
+    for example in _examples(given, of_tests=False):
         found = {}
         for version in matrix.ENVOYS:
             found[version] = matrix.play(example, version)
@@ -123,7 +123,7 @@ def _matrix(given: argparse.Namespace) -> int:
 def _mutate(given: argparse.Namespace) -> int:
     if not tools.built():
         raise LabError("the Go tools are not built", remedy="build them: make controlplane")
-    found = mutations.run(_examples(given), lambda line: print(line, flush=True))
+    found = mutations.run(_examples(given, of_tests=False), lambda line: print(line, flush=True))
     wrong = [str(error) for error in mutations.judge(found)]
     for line in mutations.summary(found):
         print(line)
@@ -152,8 +152,10 @@ def _check(given: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _examples(given: argparse.Namespace) -> list[Example]:
-    return [load(name) for name in given.example] or [*find_all(), *find_all(TEST_EXAMPLES)]
+def _examples(given: argparse.Namespace, *, of_tests: bool = True) -> list[Example]:
+    """Those that are named, or else the guide's; with `of_tests`, also those of the tests."""
+    named = [load(name) for name in given.example]
+    return named or [*find_all(), *(find_all(TEST_EXAMPLES) if of_tests else [])]
 
 
 def _quiet(_: str) -> None:
