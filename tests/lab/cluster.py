@@ -14,7 +14,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,6 +165,7 @@ class Cluster:
     _entries: dict[Key, _Entry] = field(default_factory=dict)
     _handed_out: dict[tuple[str, Key, int], int] = field(default_factory=dict)
     _events: int = 0
+    _seen: list[Object] | None = None  # the snapshot, until something changes
 
     @classmethod
     def installed(
@@ -184,6 +185,7 @@ class Cluster:
 
         Raises LabError for a kind whose pods the lab would not run.
         """
+        self._seen = None
         item = copy.deepcopy(item)
         key = key_of(item)
         if key.kind in _NOT_PLAYED:
@@ -207,14 +209,16 @@ class Cluster:
 
     def delete(self, key: Key) -> None:
         """Forgets an object, and all in it if it is a namespace. KeyError if there is none."""
+        self._seen = None
         del self._entries[key]
         self._events += 1
         if key.kind == "Namespace":
             self._entries = {k: e for k, e in self._entries.items() if k.namespace != key.name}
 
     def copy(self) -> Cluster:
-        """A cluster to try a change on."""
-        return copy.deepcopy(self)
+        """A cluster to try a change on. The objects in it are shared: they are never changed."""
+        entries = {key: replace(entry) for key, entry in self._entries.items()}
+        return replace(self, _entries=entries, _handed_out=dict(self._handed_out))
 
     def namespaces(self) -> set[str]:
         return {key.name for key in self._entries if key.kind == "Namespace"}
@@ -228,7 +232,12 @@ class Cluster:
         return found
 
     def snapshot(self) -> list[Object]:
-        """All objects as a client of the API server would see them, oldest first."""
+        """All objects as a client of the API server would see them, oldest first. Read only."""
+        if self._seen is None:
+            self._seen = self._see()
+        return self._seen
+
+    def _see(self) -> list[Object]:
         items = [self._completed(key, entry) for key, entry in self._entries.items()]
         pods = [pod for item in items if item["kind"] == "Deployment" for pod in self._pods(item)]
         slices = [

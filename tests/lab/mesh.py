@@ -122,11 +122,10 @@ class Mesh:
             Key(s["group"], s["kind"], s["namespace"], s["name"]): s["status"]
             for s in self.state.statuses
         }
-        items = self.cluster.snapshot()
-        for item in items:
-            if (key := key_of(item)) in written:
-                item["status"] = written[key]
-        return items
+        return [
+            item | {"status": written[key]} if (key := key_of(item)) in written else item
+            for item in self.cluster.snapshot()
+        ]
 
     def pods(self) -> list[Pod]:
         return pods_in(self.cluster.snapshot())

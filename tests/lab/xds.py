@@ -12,9 +12,7 @@ learns in another way where it was to go:
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from lab.cluster import Pod
@@ -70,9 +68,8 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
         out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
     for resource in configured["routes"]:
         out["routes", resource["name"]] = _response("routes", [resource])
-    for node in _nodes([configured["listeners"], configured["clusters"]], "sdsConfig"):
-        if "://" in node["name"]:
-            out["secrets", node["name"]] = _response("secrets", [])
+    for name in _named_secrets([configured["listeners"], configured["clusters"]]):
+        out["secrets", name] = _response("secrets", [])
     for secret in [*identity, *configured["secrets"]]:
         out["secrets", secret["name"]] = _response("secrets", [secret])
     return out
@@ -94,7 +91,7 @@ def _response(kind: str, resources: list[dict[str, Any]]) -> str:
 
 
 def _listener(listener: dict[str, Any], pod: Pod) -> dict[str, Any]:
-    listener = copy.deepcopy(listener)
+    listener = _fetching(listener)
     for place in [listener, *listener.get("additionalAddresses", [])]:
         socket = place["address"].get("socketAddress", {})
         if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
@@ -103,9 +100,6 @@ def _listener(listener: dict[str, Any], pod: Pod) -> dict[str, Any]:
         listener["listenerFilters"] = [_PROXY_PROTOCOL, *listener.get("listenerFilters", [])]
     if listener["name"] == _INBOUND:
         _take_in(listener, pod)
-    for http in _nodes(listener, "routeConfigName"):
-        http["configSource"] = SOURCE
-    _fetch_secrets(listener)
     return listener
 
 
@@ -143,26 +137,35 @@ def _ports(listener: dict[str, Any], pod: Pod) -> set[int]:
 
 
 def _cluster(cluster: dict[str, Any]) -> dict[str, Any]:
-    cluster = copy.deepcopy(cluster)
-    _fetch_secrets(cluster)
+    cluster = _fetching(cluster)
     cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
     if cluster.get("type") == "EDS":
         cluster["edsClusterConfig"]["edsConfig"] = SOURCE
     return cluster
 
 
-def _fetch_secrets(resource: dict[str, Any]) -> None:
-    for secret in _nodes(resource, "sdsConfig"):
-        secret["sdsConfig"] = SOURCE
+def _fetching(resource: dict[str, Any]) -> dict[str, Any]:
+    """A copy that fetches its routes and secrets from the lab."""
+    return dict(json.loads(json.dumps(resource), object_hook=_fetch))
 
 
-def _nodes(value: Any, key: str) -> Iterator[dict[str, Any]]:
-    """Every mapping inside a value that has this key."""
-    if isinstance(value, dict):
-        if key in value:
-            yield value
-        for inner in value.values():
-            yield from _nodes(inner, key)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _nodes(inner, key)
+def _fetch(node: dict[str, Any]) -> dict[str, Any]:
+    if "sdsConfig" in node:
+        node["sdsConfig"] = SOURCE
+    if "routeConfigName" in node:
+        node["configSource"] = SOURCE
+    return node
+
+
+def _named_secrets(value: Any) -> set[str]:
+    """The names of the Secrets of the cluster that a configuration asks for."""
+    found, left = set(), [value]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, dict):
+            if "sdsConfig" in inner and "://" in inner["name"]:
+                found.add(inner["name"])
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return found
