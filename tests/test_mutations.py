@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Traces, eventually
+from lab import commands, tools
 from lab import mutations as subject
 from lab.errors import LabError
 from lab.example import Example, find_all
@@ -333,3 +334,28 @@ def test_every_accepted_survivor_is_a_change_of_an_example() -> None:
     }
     for example, reasons in load_accepted().items():
         assert reasons.keys() - known.get(example, set()) == set(), example
+
+
+def test_the_command_fails_where_transcripts_notice_too_little(
+    found: dict[str, subject.Outcomes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tools, "built", lambda: True)
+    monkeypatch.setattr(subject, "run", lambda *_: found)
+    assert commands.run(["mutate", SHOP]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == list(summary(found))
+    assert err.splitlines() == [
+        *(f"lab: {error}" for error in judge(found)),
+        "lab: the transcripts notice 50% of the changes, 90% are due",
+    ]
+
+
+def test_the_command_fails_without_the_control_plane(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tools, "built", lambda: False)
+    assert commands.run(["mutate"]) == 1
+    said = "lab: the Go tools are not built (build them: make controlplane)\n"
+    assert capsys.readouterr() == ("", said)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import envoy, matrix
+from lab import commands, envoy, matrix
 from lab.errors import LabError
 from lab.example import Example, find_all
 from lab.istiod import ISTIO, module_version
@@ -189,3 +189,21 @@ def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
         "\n"
         "- [](/tricks/test.md), `1-test.console`, Envoy 1.36.4, 1.37.0: It is older."
     )
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_the_command_keeps_a_row_unless_it_has_a_difference_that_nobody_explained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    differs: bool,
+) -> None:
+    found = [difference(tmp_path)] if differs else []
+    monkeypatch.setattr(matrix, "TABLE", tmp_path / "versions.json")
+    monkeypatch.setattr(matrix, "ENVOYS", {"1.36.4": "1.28"})
+    monkeypatch.setattr(matrix, "play", lambda *_: found)
+    assert commands.run(["matrix", SHOP]) == int(differs)
+    assert (SHOP in matrix.load()["examples"]) is not differs
+    said = f"lab: {tmp_path}/1-test.console:3: on Envoy 1.36.4: -two\n+one\n" if differs else ""
+    held = "differs in 1 outputs" if differs else "held"
+    assert capsys.readouterr() == (f"{SHOP} on Envoy 1.36.4: {held}\n", said)

@@ -109,7 +109,7 @@ def _matrix(given: argparse.Namespace) -> int:
         found = {}
         for version in matrix.ENVOYS:
             found[version] = matrix.play(example, version)
-            said = f"{len(found[version])} outputs differ" if found[version] else "held"
+            said = f"differs in {len(found[version])} outputs" if found[version] else "held"
             print(f"{example.name} on Envoy {version}: {said}", flush=True)
         row, unexplained = matrix.row(example, found)
         wrong += unexplained
