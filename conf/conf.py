@@ -21,6 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "examples",
     "stamp",
+    "timelines",
     "versions",
     "typst_builder",
 ]

@@ -29,7 +29,7 @@ def main() -> None:
     print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
     _row("HTML of the whole book, nothing cached", _built("html"), 5.0, 3)
     _row("PDF of the whole book, nothing cached", _built("typst"), 2.0, 3)
-    for example in find_all():
+    for example in (example for example in find_all() if not example.agent):
         _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
         _row(f"replay: {example.name}", partial(_replay, example), 4.0, 3)
     sidecars = load("lab/envoy-filters")

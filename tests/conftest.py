@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import ipaddress
+import json
 import os
 import re
 import shutil
@@ -17,8 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lab import tools
 from lab.example import Example, load
 
 
@@ -81,6 +84,20 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traces:
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return Traces(folder)
+
+
+@pytest.fixture
+def silent_istiod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that takes any object and configures nothing, in place of the Go program."""
+
+    def answer(*_: object, stdin: str, **__: object) -> tools.Done:
+        nothing: dict[str, list[Any]]
+        nothing = {"listeners": [], "routes": [], "clusters": [], "endpoints": [], "secrets": []}
+        proxies = {proxy["id"]: nothing for proxy in json.loads(stdin)["proxies"]}
+        answer = {"verdicts": [], "proxies": proxies, "statuses": [], "metrics": []}
+        return tools.Done(json.dumps(answer), "", 0)
+
+    monkeypatch.setattr(tools, "run", answer)
 
 
 def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:

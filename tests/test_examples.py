@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.example import REJECTED, Example, find_all
 from lab.istiod import ISTIO, Source, module_version
 from lab.manifests import Object, read_manifest
-from lab.play import playing, replay
+from lab.play import check_seal, playing, replay
 from lab.recordings import digest_of
 
 EXAMPLES = find_all()
@@ -55,15 +55,22 @@ def name(value: Example | Path) -> str:
 
 
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
+each_played = pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.agent], ids=name)
+each_sealed = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.agent], ids=name)
 each_manifest = pytest.mark.parametrize("manifest", MANIFESTS, ids=name)
 
 
-@each_example
+@each_played
 def test_every_output_comes_out_again_and_every_recording_is_played_in_order(
     example: Example,
 ) -> None:
     with turn(example.name):
         assert play(example) == [state.digest for state in recordings.load(example.recordings)]
+
+
+@each_sealed
+def test_an_example_with_pilot_agent_is_as_it_was_when_it_was_played(example: Example) -> None:
+    check_seal(example)
 
 
 @each_example
@@ -124,7 +131,8 @@ def test_every_image_has_a_version(manifest: Path) -> None:
     for item in read_manifest(manifest.read_text(), manifest):
         for image in nodes(item, "image"):
             _, _, tag = image.rpartition("/")[2].partition(":")
-            assert tag not in ("", "latest"), image
+            # The injector fills in `auto`.
+            assert tag not in ("", "latest") or image == "auto", image
 
 
 def nodes(value: Any, key: str) -> list[Any]:

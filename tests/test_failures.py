@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import re
@@ -14,11 +13,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Traces, eventually
-from lab import tools
 from lab.cluster import Cluster, pods_in
 from lab.errors import LabError
 from lab.example import Example, find_all
@@ -153,7 +150,7 @@ def test_an_unknown_setting_of_the_lab_is_refused(copy_of: Copy, traces: Traces)
     (example.folder / "lab.yaml").write_text("frogs: 1\n")
     assert said_on_failure(traces, "play", str(example.folder)) == (
         f"{example.folder}/lab.yaml:1: unknown setting 'frogs' "
-        "(known: meshConfig, network, outside, differs)\n"
+        "(known: meshConfig, network, outside, agent, differs)\n"
     )
 
 
@@ -296,20 +293,6 @@ def test_a_configuration_that_envoy_rejects_is_shown_with_envoys_message(
     traces.assert_nothing_left()
 
 
-@pytest.fixture
-def silent_istiod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control plane that takes any object and configures nothing, in place of the Go program."""
-
-    def answer(*_: object, stdin: str, **__: object) -> tools.Done:
-        nothing: dict[str, list[Any]]
-        nothing = {"listeners": [], "routes": [], "clusters": [], "endpoints": [], "secrets": []}
-        proxies = {proxy["id"]: nothing for proxy in json.loads(stdin)["proxies"]}
-        answer = {"verdicts": [], "proxies": proxies, "statuses": [], "metrics": []}
-        return tools.Done(json.dumps(answer), "", 0)
-
-    monkeypatch.setattr(tools, "run", answer)
-
-
 @pytest.mark.usefixtures("silent_istiod")
 @pytest.mark.parametrize(
     ("old", "new", "said"),
@@ -323,7 +306,8 @@ def silent_istiod(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             '["python3", "/srv/server.py"]',
             '["node", "/srv/server.js"]',
-            r"container ledger of pod ledger-\w+-\w+ runs \['node'\]: the lab plays python3",
+            r"container ledger of pod ledger-\w+-\w+ runs \['node'\]: "
+            r"the lab plays python3 and sleep",
         ),
         (
             "name: ledger\n---\napiVersion: v1\nkind: Service",

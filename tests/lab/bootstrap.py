@@ -10,6 +10,11 @@ from lab.names import Place
 from lab.xds import CLUSTER, SOURCE
 
 ADMIN_PORT = 15000
+STATUS_PORT = 15020  # of pilot-agent
+READY_PORT = 15021  # of Envoy, for the probe
+
+# As pilot-agent starts Envoy, so that a log line of a proxy looks as on a cluster.
+LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 
 # Without a limit Envoy warns at every start; Istio sets this one.
 _OVERLOAD = {
@@ -30,17 +35,22 @@ _RESOLVER = (
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
-def bootstrap(pod: Pod, dns: Place) -> dict[str, Any]:
+def bootstrap(pod: Pod, dns: Place, localhost: str | None = None) -> dict[str, Any]:
     """Envoy's bootstrap for a pod: its listeners and clusters come from the lab.
 
     Names are those that the server at `dns` knows, and connections come from the pod's address.
 
     As on a cluster, two listeners and their clusters are there from the start, for Prometheus and
-    for the kubelet's probe. pilot-agent, which would answer the probe, is missing: Envoy's own
-    `/ready` stands in.
+    for the kubelet's probe. pilot-agent answers the probe if it is there: then `localhost` is the
+    address on which it and Envoy find each other. Without it, Envoy's own `/ready` stands in.
     """
     service = pod.labels.get("app", pod.name)
-    admin = _address(pod.address, ADMIN_PORT)
+    admin = _address(localhost or pod.address, ADMIN_PORT)
+    agent = _address(localhost, STATUS_PORT) if localhost else admin
+    hosts = [pod.address, *([localhost] if localhost else [])]
+    ready = None if localhost else "/ready"
+    # pilot-agent leaves the format of the log to the bootstrap; the lab gives it as an option.
+    log = {"applicationLogConfig": {"logFormat": {"textFormat": LOG_FORMAT}}} if localhost else {}
     source = _address(pod.address, 0)["socketAddress"]
     return {
         "node": {
@@ -49,6 +59,7 @@ def bootstrap(pod: Pod, dns: Place) -> dict[str, Any]:
             "cluster": f"{service}.{pod.namespace}",
         },
         "admin": {"address": admin},
+        **log,
         "typedDnsResolverConfig": {
             "name": "envoy.network.dns_resolver.cares",
             "typedConfig": {"@type": _RESOLVER, "resolvers": [_address(*dns)]},
@@ -63,12 +74,12 @@ def bootstrap(pod: Pod, dns: Place) -> dict[str, Any]:
         "staticResources": {
             "clusters": [
                 _cluster("prometheus_stats", admin),
-                _cluster("agent", admin),
+                _cluster("agent", agent),
                 _cluster(CLUSTER, {"pipe": {"path": SOCKET}}),
             ],
             "listeners": [
-                _listener(pod.address, 15090, "stats", "/stats/prometheus", "prometheus_stats"),
-                _listener(pod.address, 15021, "agent", "/healthz/ready", "agent", "/ready"),
+                _listener(hosts, 15090, "stats", "/stats/prometheus", "prometheus_stats"),
+                _listener(hosts, READY_PORT, "agent", "/healthz/ready", "agent", ready),
             ],
         },
     }
@@ -89,7 +100,12 @@ def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listener(
-    host: str, port: int, stats: str, prefix: str, cluster: str, rewrite: str | None = None
+    hosts: list[str],
+    port: int,
+    stats: str,
+    prefix: str,
+    cluster: str,
+    rewrite: str | None = None,
 ) -> dict[str, Any]:
     action = {"cluster": cluster} | ({"prefixRewrite": rewrite} if rewrite else {})
     route = {"match": {"prefix": prefix}, "route": action}
@@ -102,6 +118,8 @@ def _listener(
     name = "envoy.filters.network.http_connection_manager"
     return {
         "name": f"0.0.0.0_{port}",
-        "address": _address(host, port),
+        "statPrefix": f"0.0.0.0_{port}",
+        "address": _address(hosts[0], port),
+        "additionalAddresses": [{"address": _address(host, port)} for host in hosts[1:]],
         "filterChains": [{"filters": [{"name": name, "typedConfig": manager}]}],
     }

@@ -85,6 +85,15 @@ class Pod:
         return [*spec.get("initContainers", []), *spec["containers"]]
 
     @property
+    def deployment(self) -> str:
+        """The name of the Deployment that it is of."""
+        return str(self.item["metadata"]["ownerReferences"][0]["name"])
+
+    @property
+    def terminating(self) -> bool:
+        return "deletionTimestamp" in self.item["metadata"]
+
+    @property
     def proxy_container(self) -> dict[str, Any] | None:
         """The container in which Istio's proxy runs."""
         return next((c for c in self.containers if _SIDECAR_IMAGE in c["image"]), None)
@@ -146,6 +155,10 @@ def shadow(address: str) -> str:
     return f"{first}.{int(second) + _SHADOW}.{rest}"
 
 
+_Place = tuple[Key, int]
+"""One of the replicas of a Deployment: pods come and go in it."""
+
+
 @dataclass
 class _Entry:
     item: Object
@@ -163,7 +176,9 @@ class Cluster:
     network: str
     outside: dict[str, str] = field(default_factory=dict)  # by host
     _entries: dict[Key, _Entry] = field(default_factory=dict)
-    _handed_out: dict[tuple[str, Key, int], int] = field(default_factory=dict)
+    _handed_out: dict[tuple[str, Key, int, int], int] = field(default_factory=dict)
+    _terminating: dict[_Place, Object] = field(default_factory=dict)
+    _replaced: dict[_Place, int] = field(default_factory=dict)  # how often a pod was
     _events: int = 0
     _seen: list[Object] | None = None  # the snapshot, until something changes
 
@@ -215,10 +230,39 @@ class Cluster:
         if key.kind == "Namespace":
             self._entries = {k: e for k, e in self._entries.items() if k.namespace != key.name}
 
+    def scale(self, key: Key, replicas: int) -> None:
+        """Sets the number of replicas of a Deployment."""
+        self._seen = None
+        entry = self._entries[key]
+        entry.item = entry.item | {"spec": entry.item["spec"] | {"replicas": replicas}}
+
+    def terminate(self, pod: Pod) -> None:
+        """Marks a pod as one that ends: its Service sends it nothing new."""
+        self._seen = None
+        key = Key("apps", "Deployment", pod.namespace, pod.deployment)
+        names = [known.name for known in self._pods(self._completed(key, self._entries[key]))]
+        item = copy.deepcopy(pod.item)
+        item["metadata"]["deletionTimestamp"] = _time(self._events)
+        self._events += 1
+        self._terminating[key, names.index(pod.name)] = item
+
+    def forget(self, pod: Pod) -> None:
+        """Takes away a pod that has ended; another takes its place if it is wanted there."""
+        self._seen = None
+        for place, item in [*self._terminating.items()]:
+            if item["metadata"]["name"] == pod.name:
+                del self._terminating[place]
+                self._replaced[place] = self._replaced.get(place, 0) + 1
+
     def copy(self) -> Cluster:
         """A cluster to try a change on. The objects in it are shared: they are never changed."""
-        entries = {key: replace(entry) for key, entry in self._entries.items()}
-        return replace(self, _entries=entries, _handed_out=dict(self._handed_out))
+        return replace(
+            self,
+            _entries={key: replace(entry) for key, entry in self._entries.items()},
+            _handed_out=dict(self._handed_out),
+            _terminating=dict(self._terminating),
+            _replaced=dict(self._replaced),
+        )
 
     def namespaces(self) -> set[str]:
         return {key.name for key in self._entries if key.kind == "Namespace"}
@@ -291,42 +335,48 @@ class Cluster:
             number = _FIRST_BALANCER + self._hand_out("balancer", key)
             item["status"] = {"loadBalancer": {"ingress": [{"ip": f"{self.network}.{number}"}]}}
 
-    def _hand_out(self, what: str, key: Key, index: int = 0) -> int:
+    def _hand_out(self, what: str, key: Key, index: int = 0, turn: int = 0) -> int:
         """A number that this object keeps; numbers of deleted objects are not used again."""
-        used = sum(1 for kind, _, _ in self._handed_out if kind == what)
-        return self._handed_out.setdefault((what, key, index), used)
+        used = sum(1 for kind, *_ in self._handed_out if kind == what)
+        return self._handed_out.setdefault((what, key, index, turn), used)
 
     def _pods(self, deployment: Object) -> Iterator[Pod]:
         key = key_of(deployment)
+        for index in range(deployment["spec"].get("replicas", 1)):
+            leaving = self._terminating.get((key, index))
+            yield Pod(leaving) if leaving else self._pod(key, deployment, index)
+
+    def _pod(self, key: Key, deployment: Object, index: int) -> Pod:
         template = deployment["spec"]["template"]
         digest = hashlib.sha256(repr(template).encode()).hexdigest()
-        for index in range(deployment["spec"].get("replicas", 1)):
-            address = f"{self.network}.{_FIRST_POD + self._hand_out('pod', key, index)}"
-            suffix = hashlib.sha256(f"{digest}{index}".encode()).hexdigest()
-            pod: Object = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": f"{key.name}-{_letters(digest, 9)}-{_letters(suffix, 5)}",
-                    "namespace": key.namespace,
-                    "labels": template["metadata"].get("labels", {}),
-                    "annotations": template["metadata"].get("annotations", {}),
-                    "creationTimestamp": deployment["metadata"]["creationTimestamp"],
-                    "ownerReferences": [_owner(deployment)],
-                },
-                "spec": {"serviceAccountName": "default", **copy.deepcopy(template["spec"])},
-                "status": {
-                    "phase": "Running",
-                    "podIP": address,
-                    "podIPs": [{"ip": address}],
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                },
-            }
-            for port in (p for c in pod["spec"]["containers"] for p in c.get("ports", [])):
-                port.setdefault("protocol", "TCP")
-            namespace = self._entries.get(Key("", "Namespace", "", key.namespace))
-            inject(pod, namespace.item if namespace else None)
-            yield Pod(pod)
+        turn = self._replaced.get((key, index), 0)
+        address = f"{self.network}.{_FIRST_POD + self._hand_out('pod', key, index, turn)}"
+        seed = f"{digest}{index}" + (f".{turn}" if turn else "")
+        suffix = hashlib.sha256(seed.encode()).hexdigest()
+        pod: Object = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{key.name}-{_letters(digest, 9)}-{_letters(suffix, 5)}",
+                "namespace": key.namespace,
+                "labels": template["metadata"].get("labels", {}),
+                "annotations": template["metadata"].get("annotations", {}),
+                "creationTimestamp": deployment["metadata"]["creationTimestamp"],
+                "ownerReferences": [_owner(deployment)],
+            },
+            "spec": {"serviceAccountName": "default", **copy.deepcopy(template["spec"])},
+            "status": {
+                "phase": "Running",
+                "podIP": address,
+                "podIPs": [{"ip": address}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+        for port in (p for c in pod["spec"]["containers"] for p in c.get("ports", [])):
+            port.setdefault("protocol", "TCP")
+        namespace = self._entries.get(Key("", "Namespace", "", key.namespace))
+        inject(pod, namespace.item if namespace else None)
+        return Pod(pod)
 
 
 def _complete_secret(secret: Object) -> None:
@@ -353,9 +403,13 @@ def _letters(digest: str, count: int) -> str:
 
 
 def select(pods: Iterable[Pod], namespace: str, labels: dict[str, str]) -> list[Pod]:
-    """The pods of a namespace that carry all of these labels."""
+    """The pods of a namespace that carry all of these labels; not those that are about to end."""
     return [
-        pod for pod in pods if pod.namespace == namespace and labels.items() <= pod.labels.items()
+        pod
+        for pod in pods
+        if pod.namespace == namespace
+        and labels.items() <= pod.labels.items()
+        and not pod.terminating
     ]
 
 
@@ -365,6 +419,7 @@ def pods_in(snapshot: Iterable[Object]) -> list[Pod]:
 
 def _endpoint_slice(service: Object, pods: list[Pod]) -> Object:
     metadata, spec = service["metadata"], service["spec"]
+    # Kubernetes keeps a pod that ends as `terminating`; for istiod that is as good as gone.
     chosen = select(pods, metadata["namespace"], spec["selector"])
     return {
         "apiVersion": "discovery.k8s.io/v1",

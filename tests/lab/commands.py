@@ -13,6 +13,7 @@ from subprocess import DEVNULL
 from lab import matrix, mutations, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
+from lab.isolation import isolate, isolated
 from lab.istiod import Source
 from lab.paths import TEST_EXAMPLES
 from lab.processes import spawn, stop
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _try(given: argparse.Namespace) -> int:
-    example = load(given.example)
+    (example,) = _examples(given)
     live = tools.built()
     with play.playing(example, Source.EITHER if live else Source.RECORDED) as playing:
         play.replay(playing, print)
@@ -73,10 +74,11 @@ def _try(given: argparse.Namespace) -> int:
 
 def _play(given: argparse.Namespace) -> int:
     failed = []
+    examples = _examples(given)
     with _busy(os.cpu_count() or 1) if given.load else contextlib.nullcontext():
         for turn in range(given.times):
             prefix = f"{turn + 1} of {given.times}: " if given.times > 1 else ""
-            for example in _examples(given):
+            for example in examples:
                 start = time.monotonic()
                 try:
                     with play.playing(example, Source.RECORDED) as playing:
@@ -136,7 +138,7 @@ def _mutate(given: argparse.Namespace) -> int:
 
 
 def _record(given: argparse.Namespace) -> int:
-    for example in _examples(given):
+    for example in _examples(given, agent=True):
         print(example.name)
         play.save(example, *play.record(example, lambda line: print("  " + line)))
     return 0
@@ -144,7 +146,7 @@ def _record(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     wrong = []
-    for example in _examples(given):
+    for example in _examples(given, agent=True):
         print(example.name, flush=True)
         wrong += play.check(example, _quiet)
     for line in wrong:
@@ -152,10 +154,21 @@ def _check(given: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _examples(given: argparse.Namespace, *, of_tests: bool = True) -> list[Example]:
-    """Those that are named, or else the guide's; with `of_tests`, also those of the tests."""
-    named = [load(name) for name in given.example]
-    return named or [*find_all(), *(find_all(TEST_EXAMPLES) if of_tests else [])]
+def _examples(
+    given: argparse.Namespace, *, of_tests: bool = True, agent: bool = False
+) -> list[Example]:
+    """Those that are named, or else the guide's.
+
+    With `of_tests`, also those of the tests; with `agent`, also those with pilot-agent, which are
+    slow. If there is one of these, this process is isolated.
+    """
+    names = [given.example] if isinstance(given.example, str) else given.example
+    everything = [*find_all(), *(find_all(TEST_EXAMPLES) if of_tests else [])]
+    examples = [load(name) for name in names]
+    examples = examples or [example for example in everything if agent or not example.agent]
+    if any(example.agent for example in examples) and not isolated():
+        isolate()
+    return examples
 
 
 def _quiet(_: str) -> None:

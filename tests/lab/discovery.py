@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -58,8 +60,13 @@ class Discovery:
         with self._changed:
             return {key for key in self._sent if key[0] in _BY_NAME}
 
-    def await_news(self, key: Key, version: str) -> str | None:
+    def await_news(
+        self, key: Key, version: str, gone: Callable[[], bool] = lambda: False
+    ) -> str | None:
         """The response for a subscription that has a version; None if the server closes first.
+
+        A subscription that is `gone` when there is news gives None too: its proxy has another in
+        its place, which must get them.
 
         What was sent once is not sent again, accepted or not: a proxy that rejects would ask
         without end. Only a subscription without a version may be a second one to what another has.
@@ -68,11 +75,12 @@ class Discovery:
         def news() -> bool:
             content = self._current.get(key)
             new = not version and key[0] in _NEVER_REJECTED  # a subscription that has just begun
-            return self._closed or (content is not None and (new or self._sent.get(key) != content))
+            changed = content is not None and (new or self._sent.get(key) != content)
+            return self._closed or changed
 
         with self._changed:
             self._changed.wait_for(news)
-            if self._closed:
+            if self._closed or gone():
                 return None
             self._sent[key] = self._current[key]
             return self._current[key]
@@ -108,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, _, kind = self.path.partition(":")
         names = asked.get("resource_names", [])
         key = (kind, names[0] if kind in _BY_NAME else "")
-        content = self.discovery.await_news(key, asked.get("version_info", ""))
+        content = self.discovery.await_news(key, asked.get("version_info", ""), self._gone)
         if content is None:
             self.close_connection = True
             return
@@ -118,6 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self.connection, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""

@@ -11,10 +11,10 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lab import xds
-from lab.bootstrap import ADMIN_PORT, bootstrap
+from lab.bootstrap import ADMIN_PORT, LOG_FORMAT, bootstrap
 from lab.certificates import Authority
 from lab.cluster import Pod
 from lab.discovery import Discovery, Key
@@ -26,8 +26,7 @@ from lab.recordings import Resources
 _TIMEOUT = 10.0  # seconds until a proxy must have taken a configuration
 _POLL = 0.004  # seconds
 
-# As pilot-agent starts it, so that a log line of a proxy looks as on a cluster.
-_LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
+CONFIG = "bootstrap.json"  # in the folder of a proxy, in which it runs
 FLUSH_INTERVAL = 0.01  # seconds until an access log line is in its file
 
 # An entry of several lines: before the reason, Envoy may print all that it rejected.
@@ -49,6 +48,17 @@ def binary() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise LabError("the lab needs Linux on x86_64 or aarch64: Envoy comes for no other")
     return Path(spec.submodule_search_locations[0]) / "_bin" / "envoy"
+
+
+def request(place: str, method: str, path: str) -> tuple[int, str]:
+    """Status and body of a request to `host:port`. Raises OSError if nothing listens there."""
+    connection = http.client.HTTPConnection(place, timeout=_TIMEOUT)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
 
 @dataclass
@@ -86,17 +96,22 @@ class Proxy:
         self._secrets = self.authority.secrets(self.pod.namespace, account)
         self._discovery = Discovery(self.folder)
         self.push(resources)
-        config = self.folder / "bootstrap.json"
-        config.write_text(json.dumps(bootstrap(self.pod, self.dns)))
-        command = [str(binary()), "--config-path", config.name]
-        command += ["--log-format", _LOG_FORMAT, "--log-level", "warning"]
+        (self.folder / CONFIG).write_text(json.dumps(self._bootstrap()))
+        with self.log.open("ab") as log:
+            self._process = self._launch(log)
+
+    def _bootstrap(self) -> dict[str, Any]:
+        return bootstrap(self.pod, self.dns)
+
+    def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = [str(binary()), "--config-path", CONFIG]
+        command += ["--log-format", LOG_FORMAT, "--log-level", "warning"]
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
         command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         command += ["--disable-hot-restart", "--concurrency", "1"]
-        with self.log.open("ab") as log:
-            env = _environment(self.pod)
-            self._process = spawn(command, stdout=log, stderr=log, env=env, cwd=self.folder)
+        env = os.environ | environment(self.pod)
+        return spawn(command, stdout=log, stderr=log, env=env, cwd=self.folder)
 
     def push(self, resources: Resources) -> None:
         """Replaces the configuration of a running Envoy, as istiod's push would."""
@@ -152,13 +167,7 @@ class Proxy:
 
     def admin(self, method: str, path: str) -> tuple[int, str]:
         """Status and body of a request to the admin interface. Raises OSError if it is not up."""
-        connection = http.client.HTTPConnection(self.admin_address(), timeout=_TIMEOUT)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
+        return request(self.admin_address(), method, path)
 
     def admin_address(self) -> str:
         """Where the admin interface listens, as host:port."""
@@ -196,9 +205,9 @@ class Proxy:
         return next((line for line in lines if "\tcritical\t" in line), lines[-1])
 
 
-def _environment(pod: Pod) -> dict[str, str]:
+def environment(pod: Pod) -> dict[str, str]:
     """What a pod's /etc/resolv.conf says of short names, in the variables that c-ares reads."""
-    return os.environ | {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
+    return {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 # The second number leaves room for the addresses of applications behind sidecars, 64 above it.
 _NETWORK = re.compile(r"127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d{1,3}")
 
-_SETTINGS = ("meshConfig", "network", "outside", "differs")
+_SETTINGS = ("meshConfig", "network", "outside", "agent", "differs")
 
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
@@ -44,9 +44,9 @@ class Example:
     def settings(self) -> dict[str, Any]:
         """What lab.yaml tells, all optional.
 
-        `meshConfig` is a mapping, `network` is told below, `outside` gives hosts outside of the
-        mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells what another Envoy does
-        differently (see `matrix`).
+        `meshConfig` is a mapping, `network` and `agent` are told below, `outside` gives hosts
+        outside of the mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells what
+        another Envoy does differently (see `matrix`).
         """
         path = self.folder / "lab.yaml"
         if not path.exists():
@@ -69,7 +69,23 @@ class Example:
                 line=line,
                 remedy="such as network: 127.80.3",
             )
+        if not isinstance(settings.get("agent", []), list):
+            raise LabError(
+                "agent is not a list of Deployments",
+                where=path,
+                line=line,
+                remedy="such as agent: [istio-ingressgateway]",
+            )
         return settings
+
+    @property
+    def agent(self) -> frozenset[str]:
+        """The Deployments whose proxies pilot-agent runs; the lab then has a network of its own.
+
+        Such an example plays only where the Go tools are built: `make check-recordings` plays it,
+        `make test` makes sure that nothing has changed since.
+        """
+        return frozenset(self.settings.get("agent", []))
 
     @property
     def network(self) -> str:

@@ -29,17 +29,30 @@ def inject(pod: Object, namespace: Object | None) -> None:
         "service.istio.io/canonical-revision": labels.get("version", "latest"),
         **labels,
     }
+    environment = _environment(metadata["annotations"])
+    if metadata["annotations"].get("inject.istio.io/templates") == "gateway":
+        _fill_gateway(spec, environment)
+        return
     proxy = {
         "name": "istio-proxy",
         "image": IMAGE,
         "args": ["proxy", "sidecar"],
-        "env": _environment(metadata["annotations"]),
+        "env": environment,
     }
     if metadata["annotations"].get("sidecar.istio.io/nativeSidecar") == "false":
         spec["containers"] = [*spec["containers"], proxy]
     else:
         proxy["restartPolicy"] = "Always"
         spec["initContainers"] = [*spec.get("initContainers", []), proxy]
+
+
+def _fill_gateway(spec: dict[str, Any], environment: list[dict[str, str]]) -> None:
+    """Completes the container istio-proxy of a gateway, whose image is `auto`."""
+    for container in spec["containers"]:
+        if container["name"] == "istio-proxy":
+            container |= {"image": IMAGE, "args": ["proxy", "router"]}
+            unprivileged = {"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"}
+            container["env"] = [*container.get("env", []), unprivileged, *environment]
 
 
 def _wanted(labels: dict[str, str], namespace: dict[str, str]) -> bool:

@@ -6,6 +6,7 @@ What the lab does not play it refuses by name, so that no transcript rests on a 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lab import create_secret, curl
+from lab.agent import Agent
 from lab.call import Call
 from lab.cluster import Key, Pod, key_of, select, title_of
 from lab.envoy import FLUSH_INTERVAL
@@ -207,22 +209,32 @@ def _delete(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str
     parser = _Parser(prog="kubectl delete")
     parser.add_argument("what", nargs="*")
     parser.add_argument("-f", "--filename", action="append", default=[])
+    parser.add_argument("-l", "--selector", type=_labels)
     given = parser.parse_args(args)
     keys = [
         key_of(item) for word in given.filename for item, _ in _manifests(call, word, namespace)
     ]
+    snapshot = mesh.cluster.snapshot()
+    there = {key_of(item) for item in snapshot}
     if given.what:
         kind, names = typed(given.what)
         keys += [kind.key(namespace, name) for name in names]
-    there = {key_of(item) for item in mesh.cluster.snapshot()}
-    if any(key.kind == "Pod" for key in keys):
-        raise LabError("the lab does not play: kubectl delete pod", remedy="delete its Deployment")
-    mesh.delete([key for key in keys if key in there])
+        if given.selector:
+            keys += [
+                key
+                for item in snapshot
+                if (key := key_of(item)) == kind.key(namespace, key.name)
+                and given.selector.items() <= item["metadata"].get("labels", {}).items()
+            ]
     for key in keys:
         if key in there:
             call.print(f'{dotted(key)} "{key.name}" deleted')
         else:
             call.error(_not_found(key))
+    if ending := [pod for pod in mesh.pods() if key_of(pod.item) in keys]:
+        mesh.end(ending)
+    if others := [key for key in keys if key in there and key.kind != "Pod"]:
+        mesh.delete(others)
     return 0 if set(keys) <= there else 1
 
 
@@ -263,6 +275,9 @@ def _exec(mesh: Mesh, call: Call, namespace: str, args: list[str], after: list[s
     parser.add_argument("-t", "--tty", action="store_true")
     given = parser.parse_args(args)
     pod = _pod(mesh, given.target, namespace)
+    proxy = mesh.proxies.get(f"{pod.name}.{pod.namespace}")
+    if after[:1] == ["pilot-agent"] and isinstance(proxy, Agent):
+        return call.run(proxy.command(after), proxy.environment())
     if after[:2] == ["pilot-agent", "request"] and len(after) == 4:
         return _admin(mesh, call, pod, after[2], after[3])
     if after[:2] == ["pilot-discovery", "request"] and pod.labels.get("app") == "istiod":
@@ -277,7 +292,7 @@ def _exec(mesh: Mesh, call: Call, namespace: str, args: list[str], after: list[s
             return call.run(container.command(after), dict(os.environ) | container.environment())
     raise LabError(
         f"the lab does not play: kubectl exec … -- {' '.join(after)}",
-        remedy="it runs curl, python3, pilot-agent request and pilot-discovery request",
+        remedy="it runs curl, python3, pilot-agent and pilot-discovery request",
     )
 
 
@@ -289,23 +304,48 @@ def _logs(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str])
     parser.add_argument("-f", "--follow", action="store_true")
     given = parser.parse_args(args)
     pod = _pod(mesh, given.target, namespace)
-    lines = _log_lines(mesh, pod, given.container)
-    at = max(0, len(lines) - given.tail) if given.tail >= 0 else 0
-    while True:
-        for line in lines[at:]:
-            call.print(line)
-        if not given.follow or call.hung_up(_FOLLOW):
-            return 0
-        at, lines = len(lines), _log_lines(mesh, pod, given.container)
+    with _log(mesh, pod, given.container) as read:
+        lines = read()
+        at = max(0, len(lines) - given.tail) if given.tail >= 0 else 0
+        while True:
+            ended = pod.name not in [known.name for known in mesh.pods()]
+            lines = read() if ended else lines
+            for line in lines[at:]:
+                call.print(line)
+            if not given.follow or ended or call.hung_up(_FOLLOW):
+                return 0
+            at, lines = len(lines), read()
 
 
 def _rollout(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) -> int:
     parser = _Parser(prog="kubectl rollout")
-    parser.add_argument("action", choices=["status"])
+    parser.add_argument("action", choices=["restart", "status"])
     parser.add_argument("target")
-    target = parser.parse_args(args).target
-    _pod(mesh, target, namespace)
-    call.print(f'deployment "{target.rpartition("/")[2]}" successfully rolled out')
+    given = parser.parse_args(args)
+    pod = _pod(mesh, given.target, namespace)
+    if given.action == "status":
+        call.print(f'deployment "{pod.deployment}" successfully rolled out')
+        return 0
+    call.print(f"deployment.apps/{pod.deployment} restarted")
+    own = [p for p in mesh.pods() if (p.namespace, p.deployment) == (namespace, pod.deployment)]
+    for old in own:
+        mesh.end([old])
+    return 0
+
+
+def _scale(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str]) -> int:
+    parser = _Parser(prog="kubectl scale")
+    parser.add_argument("target")
+    parser.add_argument("--replicas", type=int, required=True)
+    given = parser.parse_args(args)
+    word, _, name = given.target.partition("/")
+    key = typed([word])[0].key(namespace, name)
+    if key.kind != "Deployment":
+        raise LabError(f"the lab does not play: kubectl scale {given.target}")
+    if key not in {key_of(item) for item in mesh.cluster.snapshot()}:
+        raise _Refusal(_not_found(key))
+    call.print(f"{resource(key)} scaled")
+    mesh.scale(key, given.replicas)
     return 0
 
 
@@ -347,6 +387,7 @@ _VERBS: dict[str, Callable[[Mesh, Call, str, list[str], list[str]], int]] = {
     "logs": _logs,
     "rollout": _rollout,
     "wait": _wait,
+    "scale": _scale,
 }
 
 
@@ -414,19 +455,28 @@ def _pod(mesh: Mesh, target: str, namespace: str) -> Pod:
     return pods[0]
 
 
-def _log_lines(mesh: Mesh, pod: Pod, container: str | None) -> list[str]:
+@contextlib.contextmanager
+def _log(mesh: Mesh, pod: Pod, container: str | None) -> Iterator[Callable[[], list[str]]]:
+    """What reads the lines of a container's log, also when the pod has ended meanwhile."""
     if pod.labels.get("app") == "istiod":
-        return mesh.istiod_log
-    started = mesh.containers_of(pod)
-    logs = {c.spec["name"]: c.log for c in started}
+        yield lambda: mesh.istiod_log
+        return
+    logs = {c.spec["name"]: c.log for c in mesh.containers_of(pod)}
     proxy = mesh.proxies.get(f"{pod.name}.{pod.namespace}")
     if proxy:
         logs["istio-proxy"] = proxy.log
-        time.sleep(3 * FLUSH_INTERVAL)
     name = container or next(iter(logs))
     if name not in logs:
         raise _Refusal(f"error: container {name} is not valid for pod {pod.name}")
-    return mesh.cluster.as_in_a_pod(logs[name].read_text(errors="replace")).splitlines()
+    with logs[name].open(errors="replace") as file:
+
+        def read() -> list[str]:
+            if proxy:
+                time.sleep(3 * FLUSH_INTERVAL)
+            file.seek(0)
+            return mesh.cluster.as_in_a_pod(file.read()).splitlines()
+
+        yield read
 
 
 def _admin(mesh: Mesh, call: Call, pod: Pod, method: str, path: str) -> int:

@@ -17,6 +17,7 @@ from lab.cluster import Pod
 from lab.errors import LabError
 from lab.manifests import Object
 from lab.processes import spawn, stop
+from lab.termination import Running
 
 _TIMEOUT = 10.0  # seconds until a container must listen on its ports
 _POLL = 0.004  # seconds
@@ -81,10 +82,20 @@ class Container:
             stop(self._process)
             self._process = None
 
+    def running(self) -> list[Running]:
+        """The container, if a process of it runs, for `terminate`."""
+        return [Running(self.spec, self._process, self._start_hook)] if self._process else []
+
+    def _start_hook(self, words: list[str]) -> subprocess.Popen[bytes]:
+        null = subprocess.DEVNULL
+        return spawn(self.command(words), stdout=null, stderr=null, env=self.environment())
+
     def command(self, words: list[str], mounts: dict[str, Path] | None = None) -> list[str]:
         """A command as it runs here: this Python for the image's, files where they are mounted."""
+        if words[:1] == ["sleep"]:
+            return words
         if not words or words[0] not in ("python", "python3"):
-            raise self._error(f"runs {words[:1] or 'nothing'}: the lab plays python3")
+            raise self._error(f"runs {words[:1] or 'nothing'}: the lab plays python3 and sleep")
         mounts = self._mounts() if mounts is None else mounts
         return [sys.executable, *(_mounted(word, mounts) for word in words[1:])]
 

@@ -7,6 +7,8 @@ import shutil
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import yaml
 
 from lab import dns
+from lab.agent import Agent
 from lab.certificates import Authority
 from lab.cluster import Cluster, Key, Pod, key_of, pods_in, title_of
 from lab.credentials import filled
@@ -27,6 +30,7 @@ from lab.names import known, zone
 from lab.network import Forwarders
 from lab.processes import release, uninterrupted
 from lab.recordings import Recording, Verdict
+from lab.termination import Running, terminate
 
 _MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
 _GUARD_PORT = 65000
@@ -48,6 +52,7 @@ class Mesh:
     proxies: dict[str, Proxy] = field(default_factory=dict, init=False)
     lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _containers: dict[str, list[Container]] = field(default_factory=dict, init=False)
+    _stopped: bool = field(default=False, init=False)
     _guard: socket.socket | None = field(default=None, init=False)
     _dns: dns.Server = field(init=False)
 
@@ -76,6 +81,7 @@ class Mesh:
     def stop(self) -> None:
         """Ends every process and removes every file of this mesh."""
         with uninterrupted(), self.lock:  # what a call has begun is there to be ended
+            self._stopped = True
             for proxy in self.proxies.values():
                 proxy.stop()
             for started in self._containers.values():
@@ -110,11 +116,62 @@ class Mesh:
 
     def delete(self, keys: list[Key]) -> None:
         """Deletes objects, and waits until the mesh runs without them."""
-        with self.lock:
-            cluster = self.cluster.copy()
+
+        def change(cluster: Cluster) -> None:
             for key in keys:
                 cluster.delete(key)
-            self._move_to(cluster, self.istiod.configure(cluster))
+
+        self._change(change)
+
+    def end(self, pods: list[Pod]) -> None:
+        """Ends pods as the kubelet does; those that take their place start when they have ended."""
+        self._end(pods, lambda _: None)
+
+    def scale(self, key: Key, replicas: int) -> None:
+        """Sets the number of replicas of a Deployment, and ends pods that are too many."""
+        own = [p for p in self.pods() if (p.namespace, p.deployment) == (key.namespace, key.name)]
+        self._end(own[replicas:], lambda cluster: cluster.scale(key, replicas))
+
+    def _end(self, pods: list[Pod], then: Callable[[Cluster], None]) -> None:
+        """Ends pods, and changes the cluster when they have ended.
+
+        The mesh goes on meanwhile: other calls may reach the pods as they end.
+        """
+
+        def mark(cluster: Cluster) -> None:
+            for pod in pods:
+                cluster.terminate(pod)
+
+        def forget(cluster: Cluster) -> None:
+            for pod in pods:
+                cluster.forget(pod)
+            then(cluster)
+
+        with ThreadPoolExecutor(max(1, len(pods))) as kubelets:
+            endings = [kubelets.submit(terminate, pod, self._running(pod)) for pod in pods]
+            self._change(mark)
+            for ending in endings:
+                ending.result()
+        self._change(forget)
+
+    def _running(self, pod: Pod) -> list[Running]:
+        """What runs of a pod. Raises LabError if its end would not be as on a cluster."""
+        proxy = self.proxies.get(_id(pod))
+        if proxy and not isinstance(proxy, Agent):
+            raise LabError(
+                f"pod {pod.name} has no pilot-agent to end its proxy",
+                remedy=f"lab.yaml names the Deployment: agent: [{pod.deployment}]",
+            )
+        running = [r for container in self.containers_of(pod) for r in container.running()]
+        return running + (proxy.running() if isinstance(proxy, Agent) else [])
+
+    def _change(self, change: Callable[[Cluster], None]) -> None:
+        """Changes the cluster, and waits until the mesh runs with it."""
+        with self.lock:
+            cluster = self.cluster.copy()
+            change(cluster)
+            if not self._stopped:
+                self._move_to(cluster, self.istiod.configure(cluster))
 
     def objects(self) -> list[Object]:
         """The cluster's objects as a client of the API server sees them: with istiod's statuses."""
@@ -140,8 +197,9 @@ class Mesh:
         if changed:
             self.istiod_log += state.log
         snapshot = cluster.snapshot()
-        wanted = {_id(pod): pod for pod in pods_in(snapshot)}
-        for gone in self._containers.keys() - wanted.keys():
+        pods = {_id(pod): pod for pod in pods_in(snapshot)}
+        wanted = {name: pod for name, pod in pods.items() if not pod.terminating}
+        for gone in self._containers.keys() - pods.keys():
             for container in self._containers.pop(gone):
                 container.stop()
             if gone in self.proxies:
@@ -153,7 +211,7 @@ class Mesh:
             if pod.proxy_type:
                 self._configure_proxy(name, pod)
         # Before the containers start, as a native sidecar does.
-        rejected = {name: proxy.settle() for name, proxy in self.proxies.items()}
+        rejected = {n: proxy.settle() for n, proxy in self.proxies.items() if n in wanted}
         files = {title_of(i): i for i in snapshot if i["kind"] in ("ConfigMap", "Secret")}
         started = [
             container
@@ -189,9 +247,19 @@ class Mesh:
         if name in self.proxies:
             self.proxies[name].push(resources)
         else:
-            folder = self.folder / name / "istio-proxy"
-            self.proxies[name] = Proxy(pod, folder, self._dns.place, self.authority)
+            self.proxies[name] = self._proxy(pod, self.folder / name / "istio-proxy")
             self.proxies[name].start(resources)
+
+    def _proxy(self, pod: Pod, folder: Path) -> Proxy:
+        if pod.deployment not in self.example.agent:
+            return Proxy(pod, folder, self._dns.place, self.authority)
+        for other in self.proxies.values():
+            if isinstance(other, Agent):
+                raise LabError(
+                    f"no second pilot-agent for {pod.name}: that of {other.pod.name} has its ports",
+                    remedy="the lab plays one pod with pilot-agent at a time",
+                )
+        return Agent(pod, folder, self._dns.place, self.authority)
 
     def _take_network(self) -> None:
         """Makes sure that nothing else plays on this example's addresses.

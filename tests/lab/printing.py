@@ -104,7 +104,7 @@ def _addresses(gateway: Object) -> str:
 _COLUMNS: dict[str, dict[str, Column]] = {
     "Pod": {
         "READY": lambda item: "{0}/{0}".format(len(Pod(item).containers)),
-        "STATUS": lambda item: item["status"]["phase"],
+        "STATUS": lambda item: "Terminating" if Pod(item).terminating else item["status"]["phase"],
     },
     "Deployment": {
         "READY": lambda item: "{0}/{0}".format(item["spec"].get("replicas", 1)),

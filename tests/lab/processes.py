@@ -67,14 +67,15 @@ def spawn(
     return process
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and what it started: SIGTERM, and SIGKILL for what does not listen."""
-    _signal(process, signal.SIGTERM)
+def stop(process: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
+    """Ends a process and what it started: SIGTERM, and SIGKILL after `grace` seconds."""
+    if grace:
+        _signal(process, signal.SIGTERM)
     try:
-        _await_end(process, _GRACE)
+        await_end(process, grace)
     finally:
         _signal(process, signal.SIGKILL)
-        _await_end(process, None)
+        await_end(process, None)
         process.poll()
 
 
@@ -91,8 +92,11 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _await_end(process: subprocess.Popen[bytes], seconds: float | None) -> None:
-    """As `process.wait`, which never ends if Ctrl-C once came where it or `poll` took a lock."""
+def await_end(process: subprocess.Popen[bytes], seconds: float | None) -> None:
+    """Waits for the end of a process, but does not take note of it: `process.poll` stays None.
+
+    `process.wait` would never return if Ctrl-C once came where it or `poll` took a lock.
+    """
     with contextlib.suppress(ProcessLookupError):
         ended = os.pidfd_open(process.pid)
         try:

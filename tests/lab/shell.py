@@ -41,9 +41,9 @@ def environment(server: Server) -> dict[str, str]:
     `mktemp` makes its files in the mesh's folder, where keys do not outlive the lab.
     """
     return os.environ | {
-        "TMPDIR": str(server.mesh.folder),
         "PATH": f"{server.commands}:{os.environ.get('PATH', os.defpath)}",
         "LAB_SOCKET": str(server.socket),
+        "TMPDIR": str(server.mesh.folder),
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",
     }

@@ -1,4 +1,4 @@
-"""Runs the two Go programs that hold Istio's code; `make controlplane` builds them."""
+"""Runs the Go programs that hold Istio's code; `make controlplane` builds them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,15 @@ class Done:
 
 
 def built() -> bool:
-    """Whether both programs are there."""
-    return all((TOOLS / name).exists() for name in ("controlplane", "istioctl"))
+    """Whether all three programs are there."""
+    return all((TOOLS / name).exists() for name in ("controlplane", "istioctl", "pilot-agent"))
+
+
+def path(name: str) -> Path:
+    """Where a program is. Raises LabError if it is not built."""
+    if not (TOOLS / name).exists():
+        raise LabError(f"the Go program {name} is not built", remedy="build it: make controlplane")
+    return TOOLS / name
 
 
 def run(
@@ -40,12 +47,9 @@ def run(
 
     Raises LabError if it is not built or does not end.
     """
-    path = TOOLS / name
-    if not path.exists():
-        raise LabError(f"the Go program {name} is not built", remedy="build it: make controlplane")
     pipe = subprocess.PIPE
     process = spawn(
-        [str(path), *args],
+        [str(path(name)), *args],
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,

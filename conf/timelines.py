@@ -1,0 +1,176 @@
+"""Draws what transcripts tell with times: who waited for what, and until when.
+
+A chapter writes a caption, an empty line, and a line for each group of bars:
+
+    ```{timelines}
+    What happens to requests in flight.
+
+    1-default.console: the defaults
+    2-sidecars.console 2: a classic sidecar
+    ```
+
+The number counts the outputs with times in that transcript of the page's own example. In such an
+output a line `START to END  WHO: WHAT` becomes a bar, and each line that begins with a single time
+a tick; the first of those is second zero. Times are as Istio logs them: 2026-01-31T12:00:00.000Z.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import PROMPT, examples_folder
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
+SPAN = re.compile(rf"^({TIME}) to ({TIME})  ([^:]+): (.*)$", re.M)
+MOMENT = re.compile(rf"^({TIME})\t", re.M)
+GROUP = re.compile(r"(\S+\.console)(?: (\d+))?: (.+)")
+
+# In pixels of the drawing, which is scaled to the page.
+WIDTH, LEFT, RIGHT, ROW, BAR = 720, 60, 14, 22, 14
+FONT = """font-family="'Source Sans 3', sans-serif" font-size="12\""""
+ANSWERED, FAILED = "#b9d7ea", "#f2b8a2"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something that lasted, in seconds from zero."""
+
+    who: str
+    what: str
+    start: float
+    end: float
+
+    @property
+    def answered(self) -> bool:
+        """Whether it ended with a status of HTTP that is no error."""
+        return re.match(r"[123]\d\d\b", self.what) is not None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The bars of one output, and the moments between them, in seconds from the first moment."""
+
+    title: str
+    bars: list[Bar]
+    moments: list[float]
+
+    def text(self) -> str:
+        """The same in words."""
+        bars = (f"{b.who} from {b.start:.1f} to {b.end:.1f}: {b.what}" for b in self.bars)
+        return f"{self.title}: {'; '.join(bars)}."
+
+
+class Timelines(SphinxDirective):
+    """`{timelines}`, as the head of this module describes it."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """A figure; an error with the place of the directive if there is nothing to draw."""
+        caption, _, lines = "\n".join(self.content).partition("\n\n")
+        groups = [self.group(line) for line in lines.splitlines() if line.strip()]
+        if not groups:
+            raise self.error("after a caption and an empty line come lines: FILE.console: TITLE")
+        path = Path(self.env.doctreedir) / "timelines" / f"{self.env.docname}-{self.lineno}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(drawing(groups), "utf-8")
+        alt = " ".join(["Seconds after the end began.", *(group.text() for group in groups)])
+        image = nodes.image(uri="/" + os.path.relpath(path, self.env.srcdir), alt=alt)
+        figure = nodes.figure("", image)
+        inline, messages = self.parse_inline(caption)
+        figure += nodes.caption(caption, "", *inline)
+        return [figure, *messages]
+
+    def group(self, line: str) -> Group:
+        """What a line of the directive names."""
+        if not (named := GROUP.fullmatch(line.strip())):
+            raise self.error(f"not a line such as 1-first.console: a title: {line}")
+        path = examples_folder(self.env) / self.env.docname / named[1]
+        if not path.is_file():
+            raise self.error(f"there is no transcript {named[1]}")
+        self.env.note_dependency(path)
+        outputs = [text for text in PROMPT.split(path.read_text()) if SPAN.search(text)]
+        number = int(named[2] or 1)
+        if number > len(outputs) or not MOMENT.search(outputs[number - 1]):
+            raise self.error(f"{named[1]} has no output {number} with times")
+        return read(named[3], outputs[number - 1])
+
+
+def read(title: str, output: str) -> Group:
+    """The bars and moments of an output."""
+    moments = [datetime.fromisoformat(time) for time in MOMENT.findall(output)]
+
+    def seconds(time: datetime) -> float:
+        return (time - moments[0]).total_seconds()
+
+    bars = [
+        Bar(who, what, *(seconds(datetime.fromisoformat(time)) for time in (start, end)))
+        for start, end, who, what in SPAN.findall(output)
+    ]
+    return Group(title, bars, [seconds(moment) for moment in moments])
+
+
+def drawing(groups: list[Group]) -> str:
+    """All groups below each other on one scale, as SVG."""
+    ends = [edge for group in groups for bar in group.bars for edge in (bar.start, bar.end)]
+    ends += [moment for group in groups for moment in group.moments]
+    first, last = int(min(ends) // 1), int(-(-max(ends) // 1))
+    scale = (WIDTH - LEFT - RIGHT) / (last - first)
+
+    def x(second: float) -> str:
+        return f"{LEFT + (second - first) * scale:.1f}"
+
+    body: list[str] = []
+    y = 0
+    for group in groups:
+        top = y = y + ROW
+        body.append(f'<text x="0" y="{top - 8}" font-weight="bold">{escape(group.title)}</text>')
+        rows = [[*bars] for _, bars in groupby(group.bars, key=lambda bar: bar.who)]
+        for second in range(first, last + 1):
+            ink = "#000" if second == 0 else "#ddd"
+            line = f"M{x(second)} {top}v{len(rows) * ROW}"
+            body.append(f'<path d="{line}" stroke="{ink}"/>')
+        body += (f'<path d="M{x(moment)} {top - 3}v6" stroke="#000"/>' for moment in group.moments)
+        for row in rows:
+            body += bars_of(row, x, y + 4)
+            y += ROW
+    body += (
+        f'<text x="{x(second)}" y="{y + 14}" text-anchor="middle">{second} s</text>'
+        for second in range(first, last + 1)
+    )
+    size = f'viewBox="0 0 {WIDTH} {y + 20}" width="{WIDTH}" height="{y + 20}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {FONT}>'
+    paper = '<rect width="100%" height="100%" fill="#fff"/>'
+    return "\n".join([head, paper, *body, "</svg>\n"])
+
+
+def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
+    """The bars of one row, and what they say."""
+    yield f'<text x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{escape(row[0].who)}</text>'
+    for bar in row:
+        fill = ANSWERED if bar.answered else FAILED
+        width = f"{float(x(bar.end)) - float(x(bar.start)):.1f}"
+        yield (
+            f'<rect x="{x(bar.start)}" y="{y}" width="{width}" height="{BAR}" fill="{fill}" '
+            f'stroke="#555" stroke-width="0.5"/>'
+        )
+        yield f'<text x="{float(x(bar.start)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the directive."""
+    app.add_directive("timelines", Timelines)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

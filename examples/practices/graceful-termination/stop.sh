@@ -1,0 +1,14 @@
+# Ends a pod while a client watches it, and tells what the client and pilot-agent saw.
+# Usage: bash stop.sh LABEL PORT WHAT...
+pod=$(kubectl -n shop get pod -l "$1" -o name)
+place=$(kubectl -n shop get "$pod" -o jsonpath='{.status.podIP}'):$2
+log=$(mktemp) watch=$(mktemp)
+kubectl -n shop logs -f "$pod" -c istio-proxy --tail=0 > "$log" &
+kubectl -n shop exec deploy/client -- python3 /client/watch.py "$place" "${@:3}" > "$watch" &
+until [ -s "$watch" ]; do sleep 0.1; done
+sleep 1.5
+kubectl -n shop delete "$pod"
+wait
+cat "$watch"
+echo "pilot-agent:"
+grep -iE 'drain|graceful|active|exit|/report' "$log" | uniq --skip-chars=27  # after the time

@@ -1,0 +1,60 @@
+"""A network of its own for the lab: what listens on all addresses there, nobody else can reach."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+from pathlib import Path
+
+from lab.errors import LabError
+
+# Of <linux/sched.h>, <linux/sockios.h> and <linux/if.h>.
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_REQUEST = struct.Struct("16sh")  # name and flags of an interface
+
+_REMEDY = (
+    "allow it, on Ubuntu by sysctl kernel.apparmor_restrict_unprivileged_userns=0, in a container "
+    "by the option --security-opt seccomp=unconfined"
+)
+
+
+def isolate() -> None:
+    """Moves this process into a new network namespace, in which there is loopback alone.
+
+    What it starts from now on is there too. It must not have started a thread yet. Root is not
+    needed: the user keeps their number, in a user namespace. Raises LabError where that is not
+    allowed.
+    """
+    user, group = os.getuid(), os.getgid()
+    try:
+        _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        _bring_up(b"lo")
+    except OSError as error:
+        raise LabError(
+            f"pilot-agent needs a network namespace of its own: {error.strerror}", remedy=_REMEDY
+        ) from None
+
+
+def isolated() -> bool:
+    """Whether there is no network here but loopback."""
+    return [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
+def _unshare(flags: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).unshare(flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _bring_up(interface: bytes) -> None:
+    with socket.socket() as any_socket:
+        found = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _REQUEST.pack(interface, 0))
+        flags = _REQUEST.unpack(found)[1] | _IFF_UP
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _REQUEST.pack(interface, flags))

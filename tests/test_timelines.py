@@ -1,0 +1,89 @@
+"""The figures that are drawn from the times in transcripts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from lab.paths import EXAMPLES
+from test_book import start_sphinx
+from timelines import Bar, drawing, read
+
+OUTPUT = """\
+pod "edge" deleted
+2026-01-31T12:00:00.500Z to 2026-01-31T12:00:06.000Z  slow: no answer
+2026-01-31T12:00:00.500Z to 2026-01-31T12:00:04.250Z  new: 200
+2026-01-31T12:00:01.000000Z\tinfo\tAgent draining Proxy for termination
+[2026-01-31T12:00:00.600Z] "GET / HTTP/1.1" 200
+2026-01-31T12:00:06.000000Z\tinfo\tGraceful termination period complete
+"""
+
+
+def test_times_count_from_the_first_moment() -> None:
+    group = read("The defaults", OUTPUT)
+    assert group.bars == [Bar("slow", "no answer", -0.5, 5.0), Bar("new", "200", -0.5, 3.25)]
+    assert group.moments == [0.0, 5.0]
+    assert group.text() == (
+        "The defaults: slow from -0.5 to 5.0: no answer; new from -0.5 to 3.2: 200."
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "answered"),
+    [("200", True), ("302, close", True), ("503", False), ("no answer", False)],
+)
+def test_what_is_no_good_status_counts_as_lost(what: str, answered: bool) -> None:
+    assert Bar("new", what, 0, 1).answered == answered
+
+
+def test_the_drawing_holds_every_bar_at_its_scale_and_escapes_what_it_says() -> None:
+    groups = [read("One & two", OUTPUT), read("Two", OUTPUT.replace("new: 200", "new: <503>"))]
+    svg = ElementTree.fromstring(drawing(groups))  # noqa: S314 (our own)
+    rects = [item for item in svg if item.tag.endswith("rect")][1:]
+    texts = [item.text for item in svg if item.tag.endswith("text")]
+    assert len(rects) == 4
+    widths = [float(rect.attrib["width"]) for rect in rects]
+    assert widths[0] / widths[1] == pytest.approx(5.5 / 3.75, rel=0.01)
+    assert {"One & two", "<503>", "-1 s", "5 s"} <= {*texts}
+
+
+PAGE = "# Title\n\n```{{timelines}}\n{}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("A caption.", "after a caption and an empty line come lines: FILE.console: TITLE"),
+        ("A caption.\n\n1-a.console", "not a line such as 1-first.console: a title: 1-a.console"),
+        ("A caption.\n\n2-b.console: x", "there is no transcript 2-b.console"),
+        ("A caption.\n\n1-a.console 2: x", "1-a.console has no output 2 with times"),
+    ],
+)
+def test_a_figure_without_data_is_refused_with_its_place(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    for name, text in {
+        "book/index.md": "# Index\n\n```{toctree}\npart/chapter\n```\n",
+        "book/part/chapter.md": PAGE.format(content),
+        "examples/part/chapter/1-a.console": f"$ bash stop.sh\n{OUTPUT}",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    build = start_sphinx(tmp_path / "book", tmp_path / "out", builder="dummy")
+    assert f"book/part/chapter.md:3: ERROR: {said}" in build.communicate()[0]
+
+
+@pytest.mark.parametrize(
+    ("transcript", "shown"),
+    [
+        ("1-default", r"slow from -1\.\d to 5\.\d: no answer"),
+        ("2-zero-connections", r"slow from -1\.\d to 7\.\d: 200"),
+        ("3-short-grace", r"slow from -1\.\d to 3\.\d: no answer"),
+    ],
+)
+def test_the_recorded_times_are_those_that_the_chapter_tells(transcript: str, shown: str) -> None:
+    folder = EXAMPLES / "practices" / "graceful-termination"
+    assert re.search(shown, read("x", (folder / f"{transcript}.console").read_text()).text())
