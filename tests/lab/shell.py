@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,10 @@ while IFS= read -r -d '' -u %d lab_step; do
   echo >&%d
 done
 """
+
+# Seconds after which a wait looks up: a signal that the kernel gave to another thread of the lab is
+# answered by this one, but does not wake it.
+_PATIENCE = 0.1
 
 _GRACE = 3.0  # seconds for a reader's shell to end
 
@@ -107,8 +112,10 @@ class Shell:
             return output.read().decode(errors="replace").splitlines()
 
     def _await(self, command: str) -> None:
-        ready, _, _ = select.select([self._done], [], [], self.timeout)
-        if not ready:
+        deadline = time.monotonic() + self.timeout
+        while not select.select([self._done], [], [], _PATIENCE)[0]:
+            if time.monotonic() < deadline:
+                continue
             raise LabError(f"no end after {self.timeout:.0f} s: {command.splitlines()[0]}")
         if not os.read(self._done, 1):
             raise LabError(f"the shell ended in: {command.splitlines()[0]}")
@@ -130,7 +137,8 @@ def interactive(server: Server, folder: Path, rc: Path) -> int:
     command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
     process = subprocess.Popen(command, env=env, cwd=folder)
     try:
-        code = process.wait()
+        while (code := process.poll()) is None:
+            time.sleep(_PATIENCE)
     except KeyboardInterrupt:
         _hang_up(process)
         raise
