@@ -18,23 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lab import tools
 from lab.example import Example, load
-
-_NO_PARAMETERS = SimpleNamespace(params={})
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets examples run side by side: one worker takes all tests of a file, or of an example."""
-    for item in items:
-        example = getattr(item, "callspec", _NO_PARAMETERS).params.get("example")
-        item.add_marker(
-            pytest.mark.xdist_group(getattr(example, "name", example) or item.path.name)
-        )
 
 
 @contextlib.contextmanager
