@@ -35,7 +35,7 @@ pdf: $(READY) ## Build the PDF edition
 	@cp $(BUILD)/typst/istio-operations-guide.pdf $(BUILD)/
 
 test: lint ## Check and build everything, and replay every example from its recordings
-	@$(PY) -m pytest -q -n 2 --dist loadfile
+	@$(PY) -m pytest -q -n 3 --dist loadfile
 
 lint: $(READY) ## Check style and types
 	@$(PY) -m ruff check --quiet conf tests examples
