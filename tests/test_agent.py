@@ -6,6 +6,7 @@ tools and no network of its own.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -320,6 +321,16 @@ def test_a_missing_agent_is_named_with_the_command_that_builds_it(
     monkeypatch.setattr(tools, "TOOLS", tmp_path)
     said = refused(copy_of(GRACEFUL))
     assert said == "the Go program pilot-agent is not built (build it: make controlplane)"
+
+
+def test_an_agent_older_than_its_sources_is_named(copy_of: Copy, pilot_agent: Put) -> None:
+    pilot_agent(STAND_IN)
+    os.utime(tools.path("pilot-agent"), (0, 0))
+    said = refused(copy_of(GRACEFUL))
+    assert said == (
+        "the Go program pilot-agent is older than tests/lab/controlplane/go.mod "
+        "(build it: make controlplane)"
+    )
 
 
 def test_an_agent_is_not_started_where_others_could_reach_it(

@@ -206,7 +206,7 @@ INTERRUPTIBLE = """
 import sys
 from lab import __main__, tools
 
-tools.built = lambda: True
+tools.path = lambda name: name
 sys.exit(__main__.main(["mutate", sys.argv[1]]))
 """
 
@@ -341,7 +341,7 @@ def test_the_command_fails_where_transcripts_notice_too_little(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(tools, "built", lambda: True)
+    monkeypatch.setattr(tools, "path", Path)
     monkeypatch.setattr(subject, "run", lambda *_: found)
     assert commands.run(["mutate", SHOP]) == 1
     out, err = capsys.readouterr()
@@ -353,9 +353,9 @@ def test_the_command_fails_where_transcripts_notice_too_little(
 
 
 def test_the_command_fails_without_the_control_plane(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tools, "built", lambda: False)
+    monkeypatch.setattr(tools, "TOOLS", tmp_path)
     assert commands.run(["mutate"]) == 1
-    said = "lab: the Go tools are not built (build them: make controlplane)\n"
+    said = "lab: the Go program controlplane is not built (build it: make controlplane)\n"
     assert capsys.readouterr() == ("", said)

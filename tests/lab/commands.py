@@ -123,8 +123,7 @@ def _matrix(given: argparse.Namespace) -> int:
 
 
 def _mutate(given: argparse.Namespace) -> int:
-    if not tools.built():
-        raise LabError("the Go tools are not built", remedy="build them: make controlplane")
+    tools.path("controlplane")
     found = mutations.run(_examples(given, of_tests=False), lambda line: print(line, flush=True))
     wrong = [str(error) for error in mutations.judge(found)]
     for line in mutations.summary(found):

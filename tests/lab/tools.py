@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.paths import ROOT, TOOLS
+from lab.paths import CONTROLPLANE, ROOT, TOOLS
 from lab.processes import spawn, stop
 
 _TIMEOUT = 120.0  # seconds
@@ -24,15 +24,27 @@ class Done:
 
 
 def built() -> bool:
-    """Whether all three programs are there."""
-    return all((TOOLS / name).exists() for name in ("controlplane", "istioctl", "pilot-agent"))
+    """Whether all three programs are there, and of today's sources."""
+    return all(_wrong(name) is None for name in ("controlplane", "istioctl", "pilot-agent"))
 
 
 def path(name: str) -> Path:
-    """Where a program is. Raises LabError if it is not built."""
-    if not (TOOLS / name).exists():
-        raise LabError(f"the Go program {name} is not built", remedy="build it: make controlplane")
+    """Where a program is. Raises LabError if it is not built, or older than its sources."""
+    wrong = _wrong(name)
+    if wrong:
+        raise LabError(f"the Go program {name} {wrong}", remedy="build it: make controlplane")
     return TOOLS / name
+
+
+def _wrong(name: str) -> str | None:
+    """What make would build the program for: none is there, or a source is younger."""
+    program = TOOLS / name
+    if not program.exists():
+        return "is not built"
+    built_at = program.stat().st_mtime
+    sources = [CONTROLPLANE / "go.mod", *sorted(CONTROLPLANE.rglob("*.go"))]
+    younger = next((s for s in sources if s.stat().st_mtime > built_at), None)
+    return f"is older than {younger.relative_to(ROOT)}" if younger else None
 
 
 def run(
