@@ -19,6 +19,8 @@ language = "en"
 extensions = [
     "myst_parser",
     "sphinx_copybutton",
+    "access_log",
+    "decoder",
     "examples",
     "stamp",
     "timelines",

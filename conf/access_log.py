@@ -1,0 +1,112 @@
+"""What the access log says, from `book/reference/access-log.yaml`.
+
+The fields and their order are those of the format string that istiod put into a recorded listener,
+so that a field which a new Istio adds stops the build until the file explains it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.locale import get_translation
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+_ = get_translation("extensions")
+
+TEXTS = "reference/access-log.yaml"
+# Whose listeners give the format string: any example that leaves Istio's default would do.
+RECORDINGS = "tests/recordings/problems/gateway-tcp-port"
+FORMAT = re.compile(r'"inlineString": ("\[%START_TIME%\](?:[^"\\]|\\.)*")')
+NEEDED = {"operator", "key", "name", "form", "means"}
+REMARKS = {"http", "tcp", "inbound", "outbound", "since"}
+
+
+class AccessLogFields(SphinxDirective):
+    """`{access-log-fields}` shows the table of the fields, in the order of the format string."""
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes to put in the directive's place."""
+        source = Path(self.env.srcdir)
+        for path in (source / TEXTS, *recorded_listeners(source)):
+            self.env.note_dependency(path)
+        return self.parse_text_to_nodes(field_table(fields(source)))
+
+
+def field_table(items: list[dict[str, str]]) -> str:
+    """The table of some fields, in Markdown."""
+    rows = [["", _("Operator and JSON key"), _("What it says")], ["---"] * 3]
+    for number, item in enumerate(items, start=1):
+        texts = [item["means"]]
+        texts += [
+            f"{label} {item[remark]}"
+            for remark, label in {
+                "http": _("HTTP:"),
+                "tcp": _("TCP:"),
+                "inbound": _("Inbound:"),
+                "outbound": _("Outbound:"),
+            }.items()
+            if remark in item
+        ]
+        if "since" in item:
+            texts.append(_("Since Istio {version}.").format(version=item["since"]))
+        rows.append([str(number), f"`{item['operator']}` `{item['key']}`", " ".join(texts)])
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def fields(source: Path) -> list[dict[str, str]]:
+    """The fields of the recorded format string, each with `before`: the text that leads to it.
+
+    `source` is the folder of the book's sources.
+
+    Raises ExtensionError if access-log.yaml has no item for one of them, or a faulty one.
+    """
+    known = {item["operator"]: item for item in texts(source)["fields"]}
+    parts = re.split(r"%([^%]+)%", format_string(source).rstrip("\n"))
+    items = []
+    for before, operator in zip(parts[::2], parts[1::2], strict=False):
+        if operator not in known:
+            raise ExtensionError(f"{TEXTS}: no item explains the field {operator}")
+        items.append({**known[operator], "before": before})
+    return items
+
+
+def texts(source: Path) -> dict[str, Any]:
+    """What access-log.yaml holds, as its comments say; ExtensionError for a faulty field."""
+    found: dict[str, Any] = yaml.safe_load((source / TEXTS).read_text("utf-8"))
+    for item in found["fields"]:
+        name = item.get("operator", item)
+        for fault, keys in {
+            "has no": NEEDED - item.keys(),
+            "has an unknown": item.keys() - NEEDED - REMARKS,
+        }.items():
+            if keys:
+                raise ExtensionError(f"{TEXTS}: the field {name} {fault} {', '.join(sorted(keys))}")
+    return found
+
+
+def format_string(source: Path) -> str:
+    """Istio's default text format, as istiod put it into a listener that was recorded."""
+    for path in recorded_listeners(source):
+        if found := FORMAT.search(path.read_text("utf-8")):
+            return str(json.loads(found[1]))
+    raise ExtensionError(f"{RECORDINGS}: no listener there has an access log in text format")
+
+
+def recorded_listeners(source: Path) -> list[Path]:
+    """The recordings of proxies in which the format string is looked for."""
+    return sorted((source.parent / RECORDINGS).glob("*/*.json"))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_directive("access-log-fields", AccessLogFields)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,166 @@
+"""Puts the decoder of access-log lines into a page; `_static/decoder.js` is what decodes.
+
+The directive's content has a line for each button that fills in recorded lines:
+
+    ```{decoder}
+    problems/gateway-tcp-port/4-http-contrast.console 1: a gateway without a route
+    ```
+
+The numbers count the access-log lines of that transcript. The script gets all its texts from the
+page: those of access-log.yaml and response-flags.yaml in `book/reference/`, with links resolved.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, TypedDict
+
+import access_log
+import yaml
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.locale import get_translation
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+from sphinx.writers.html5 import HTML5Translator
+
+from examples import examples_folder
+
+_ = get_translation("extensions")
+
+FLAGS = "reference/response-flags"
+LINE = re.compile(r'^\[\d{4}-\d\d-\d\dT[^\]\s]+\] ".*$|^\{"start_time":.*\}$', re.M)
+EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
+
+FORM = """\
+<noscript><p>{noscript}</p></noscript>
+<form id="decoder" hidden>
+<label for="decoder-input">{paste}</label>
+<textarea id="decoder-input" rows="6" spellcheck="false" autocomplete="off" wrap="soft"></textarea>
+<p><button type="submit">{decode}</button> <button type="reset">{clear}</button></p>
+<div class="decoder-examples"><span>{examples}</span> {buttons}</div>
+</form>
+<p id="decoder-status" class="visually-hidden" role="status" aria-live="polite"></p>
+<div id="decoder-answer" role="region" aria-label="{result}"></div>
+<script type="application/json" id="access-log-data">{data}</script>
+"""
+
+
+class Link(TypedDict):
+    """Where a page is, as seen from another, and its title."""
+
+    href: str
+    title: str
+
+
+class DecoderForm(nodes.General, nodes.Element):
+    """The place of the decoder, with `titles` and `lines` of its examples."""
+
+
+class Decoder(SphinxDirective):
+    """`{decoder}`, as the head of this module describes it."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The form; where there are no scripts, a sentence that says where it is."""
+        read = [self.example(line) for line in self.content if line.strip()]
+        form = DecoderForm(titles=[title for title, _ in read], lines=[text for _, text in read])
+        for name in (access_log.TEXTS, f"{FLAGS}.yaml"):
+            self.env.note_dependency(Path(self.env.srcdir) / name)
+        where = _("The decoder is in the HTML edition of this guide, in the file `{file}`.")
+        elsewhere = self.parse_text_to_nodes(where.format(file=f"{self.env.docname}.html"))
+        return [
+            addnodes.only("", form, expr="html"),
+            addnodes.only("", *elsewhere, expr="not html"),
+        ]
+
+    def example(self, line: str) -> tuple[str, str]:
+        """The title and the recorded lines that a line of the directive names."""
+        if not (named := EXAMPLE.fullmatch(line.strip())):
+            raise self.error(f"not a line such as part/name/1-first.console 1: a title: {line}")
+        path = examples_folder(self.env) / named[1]
+        if not path.is_file():
+            raise self.error(f"there is no transcript {named[1]}")
+        self.env.note_dependency(path)
+        found = LINE.findall(path.read_text("utf-8"))
+        numbers = [int(number) for number in named[2].split()]
+        if not all(0 < number <= len(found) for number in numbers):
+            raise self.error(f"{named[1]} has {len(found)} lines of an access log")
+        return named[3], "\n".join(found[number - 1] for number in numbers)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that links to others."""
+
+    app: Sphinx
+    docname: str
+
+    def link(self, target: str, anchor: str) -> Link | None:
+        """The link to another page, or none if there is no such page."""
+        titles = self.app.env.titles
+        if target not in titles:
+            return None
+        uri = self.app.builder.get_relative_uri(self.docname, target)
+        return Link(href=f"{uri}#{anchor}" if anchor else uri, title=titles[target].astext())
+
+
+def visit_form(writer: HTML5Translator, node: DecoderForm) -> None:
+    """Write the form with the data for the script."""
+    app = writer.builder.app
+    page = Page(app, writer.builder.current_docname)
+    data = script_data(Path(app.srcdir), page.link) | {"examples": node["lines"]}
+    buttons = (
+        f'<button type="button" data-example="{number}">{escape(title)}</button>'
+        for number, title in enumerate(node["titles"])
+    )
+    words = {name: escape(text) for name, text in data["words"].items()}
+    # Nothing in a script element ends it but "</script", so no "<" is left as it is.
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    writer.body.append(FORM.format(**words, buttons=" ".join(buttons), data=text))
+    raise nodes.SkipNode
+
+
+def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[str, Any]:
+    """What decoder.js is given: the texts, the fields in their order, and the flags.
+
+    `source` is the folder of the book's sources. `link` gives the link to a page by its name and
+    an anchor or ''; where it gives none, that page is not linked.
+    """
+
+    def links(chapters: Iterable[str]) -> list[Link]:
+        return [found for chapter in chapters if (found := link(chapter, ""))]
+
+    data = access_log.texts(source) | {"fields": access_log.fields(source)}
+    for item in data["details"]:
+        item["links"] = links(item.pop("chapters", []))
+    data["flags"] = [
+        {key: flag[key] for key in ("flag", "side", "means", "remedies")}
+        | {"links": links(flag.get("chapters", [])), "page": link(FLAGS, flag["flag"].lower())}
+        for flag in yaml.safe_load((source / f"{FLAGS}.yaml").read_text("utf-8"))
+    ]
+    return data
+
+
+def add_script(
+    app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: nodes.Node | None
+) -> None:
+    """Load the script on the pages that have the form, and on no others."""
+    if doctree is not None and any(doctree.findall(DecoderForm)):
+        app.add_js_file("decoder.js", loading_method="defer")
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_node(DecoderForm, html=(visit_form, None))
+    app.add_directive("decoder", Decoder)
+    app.connect("html-page-context", add_script)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,527 @@
+"""The decoder of access-log lines: what it makes of recorded lines, and of broken ones.
+
+`_static/decoder.js` runs here in V8 without a browser; tests/browser has the page.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import access_log
+import decoder
+import pytest
+import yaml
+from lab.paths import EXAMPLES, ROOT
+from py_mini_racer import MiniRacer
+from sphinx.errors import ExtensionError
+
+BOOK = ROOT / "book"
+SCRIPT = ROOT / "_static" / "decoder.js"
+LONGEST = 10_000  # milliseconds in which a call must end; a slow machine needs 100
+
+Decode = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Any]:
+    """What the page gives to the script, with the names of pages for links."""
+    return decoder.script_data(BOOK, lambda page, _: decoder.Link(href=page, title=page))
+
+
+@pytest.fixture(scope="module")
+def decode(data: dict[str, Any]) -> Iterator[Decode]:
+    with MiniRacer() as engine:
+        engine.eval(f"{SCRIPT.read_text()}\nconst data = {json.dumps(data)};")
+        engine.eval("function run(text) { return JSON.stringify(accessLog.decode(text, data)); }")
+
+        def run(text: str) -> dict[str, Any]:
+            answer: dict[str, Any] = json.loads(engine.call("run", text, timeout=LONGEST))
+            return answer
+
+        yield run
+
+
+def only_line(answer: dict[str, Any]) -> dict[str, Any]:
+    assert answer["faults"] == []
+    [request] = answer["requests"]
+    [line] = request["lines"]
+    found: dict[str, Any] = line
+    return found
+
+
+def message(answer: dict[str, Any]) -> str:
+    assert answer["requests"] == []
+    [fault] = answer["faults"]
+    text: str = fault["message"]
+    return text
+
+
+# The recorded lines
+
+SPLIT = re.compile(
+    r"""\[(\S+)\] "(\S+) (\S+) (\S+)" (\d+) (\S+) (\S+) (.+?) "([^"]*)" """
+    r"""(\S+) (\S+) (\S+) (\S+) "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" """
+    r"""(\S+) (\S*) (\S*) (\S*) (\S+) (.+)"""
+)
+
+
+def recorded_lines() -> list[str]:
+    transcripts = [*EXAMPLES.glob("*/*/*.console"), *ROOT.glob("tests/examples/*/*/*.console")]
+    return [line for path in sorted(transcripts) for line in decoder.LINE.findall(path.read_text())]
+
+
+LINES = recorded_lines()
+TEXT = [line for line in LINES if line.startswith("[")]
+UC = next(line for line in TEXT if " 503 UC upstream_reset" in line and "outbound|80" in line)
+
+
+def as_json(line: str, data: dict[str, Any]) -> str:
+    """A line in Istio's JSON, from one in text: keys sorted, numbers as numbers, null for none."""
+    found = SPLIT.fullmatch(line)
+    assert found
+    values = zip((field["key"] for field in data["fields"]), found.groups(), strict=True)
+    typed = {key: int(v) if v.isdigit() else None if v == "-" else v for key, v in values}
+    return json.dumps(typed, sort_keys=True)
+
+
+@pytest.mark.parametrize("line", TEXT)
+def test_recorded_line_is_decoded_completely(line: str, decode: Decode) -> None:
+    found = SPLIT.fullmatch(line)
+    assert found, "an independent split"
+    fields = only_line(decode(line))["fields"]
+    assert [field["value"] for field in fields] == list(found.groups())
+    assert all(field["means"] for field in fields)
+
+
+def test_text_and_json_of_a_line_are_decoded_alike(decode: Decode, data: dict[str, Any]) -> None:
+    for line in TEXT:
+        one, two = decode(line)["requests"], decode(as_json(line, data))["requests"]
+        assert one == two, line
+
+
+def test_every_recorded_answer_has_a_verdict_without_marks(decode: Decode) -> None:
+    verdicts = {decode(line)["requests"][0]["verdict"] for line in LINES}
+    assert len(verdicts) > 10
+    assert [text for text in verdicts if not re.fullmatch(r"[A-Z\d][^{}]+\.", text)] == []
+
+
+# What is said of a line
+
+
+def made(**values: str) -> str:
+    """A line of a sidecar that called a server, with some fields changed."""
+    fields = {
+        "start": "2026-11-23T03:00:00.000Z",
+        "request": "GET / HTTP/1.1",
+        "code": "503",
+        "flags": "-",
+        "details": "via_upstream",
+        "end": "-",
+        "reason": "-",
+        "agent": "curl/8",
+        "id": "1",
+        "host": "10.0.0.5:8080",
+        "cluster": "outbound|80||shop.shop.svc.cluster.local",
+        "leaves": "10.0.0.4:40000",
+        "arrives": "10.96.0.1:80",
+        "client": "10.0.0.4:50000",
+        "name": "-",
+        "route": "default",
+    } | values
+    return (
+        '[{start}] "{request}" {code} {flags} {details} {end} "{reason}" 0 9 3 2 "-" "{agent}" '
+        '"{id}" "shop" "{host}" {cluster} {leaves} {arrives} {client} {name} {route}'
+    ).format(**fields)
+
+
+def inbound(**values: str) -> str:
+    """The line of the server's sidecar for the same request."""
+    own = {"cluster": "inbound|8080||", "leaves": "127.0.0.6:41000", "arrives": "10.0.0.5:8080"}
+    return made(**{"start": "2026-11-23T03:00:00.001Z", "client": "10.0.0.4:40000"} | own | values)
+
+
+TCP = {"request": "- - -", "code": "0", "details": "-", "agent": "-", "id": "-", "route": "-"}
+REFUSED = "upstream_reset_before_response_started{remote_connection_failure|Connection_refused}"
+LATE = "upstream_reset_after_response_started{connection_termination}"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (inbound(), "The application answered 503 itself."),
+        (made(), "10.0.0.5:8080 answered 503, and this proxy passed it on. If 10.0.0.5:8080 has"),
+        (made(code="200"), "10.0.0.5:8080 answered 200, and this proxy passed it on."),
+        (
+            made(flags="UF", details=REFUSED),
+            "This proxy made the 503 itself. 10.0.0.5:8080 accepts no connections",
+        ),
+        (
+            inbound(flags="UF", details=REFUSED),
+            "This proxy made the 503 itself. The application at 10.0.0.5:8080 accepts no",
+        ),
+        (
+            made(flags="UF", details=REFUSED, reason="TLS_error:|268435703:WRONG_VERSION_NUMBER"),
+            "This proxy made the 503 itself. The proxy spoke TLS, and 10.0.0.5:8080 answered",
+        ),
+        (made(flags="URX"), "10.0.0.5:8080 answered 503, and"),
+        (made(code="200", flags="UC", details=LATE), "10.0.0.5:8080 answered 200, but"),
+        (made(code="200", flags="UPE"), "10.0.0.5:8080 answered 200, but the answer was not"),
+        (made(code="0", flags="DC", details="downstream_remote_disconnect"), "The client left"),
+        (made(code="200", details="direct_response"), "This proxy made the 200 itself. A route"),
+        (made(code="500", flags="NFCF", details="-"), "This proxy made the 500 itself. The"),
+        (made(code="418", details="-"), "The line does not say who made the 418"),
+        (made(code="0", details="max_duration_timeout"), "No status was sent. The stream"),
+        (made(**TCP), "The TCP connection to 10.0.0.5:8080 ended without a fault."),
+        (made(**TCP | {"flags": "UF", "host": "-"}), "The TCP connection failed. The proxy could"),
+        (
+            made(**TCP, end="transport socket timeout was reached"),
+            "The TCP connection failed. The downstream did not complete its TLS handshake",
+        ),
+    ],
+)
+def test_verdict_says_who_made_the_answer_and_why(line: str, said: str, decode: Decode) -> None:
+    assert decode(line)["requests"][0]["verdict"].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "direction"),
+    [
+        (inbound(), "inbound"),
+        (made(), "sidecar"),
+        (made(arrives="10.0.0.4:8080", client="192.0.2.1:5"), "gateway"),
+        (made(leaves="-"), "outbound"),
+        (made(client="192.0.2.1:5"), "outbound"),
+        (made(cluster="PassthroughCluster"), "sidecar"),
+        (made(cluster="inbound-vip|80|http|shop.shop.svc.cluster.local"), "waypoint"),
+        (made(cluster="-"), "unknown"),
+    ],
+)
+def test_direction_follows_from_cluster_and_addresses(
+    line: str, direction: str, decode: Decode
+) -> None:
+    assert only_line(decode(line))["direction"] == direction
+
+
+def value(answer: dict[str, Any], key: str) -> str:
+    text: str = only_line(answer)["values"][key]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "text"),
+    [
+        ("upstream_host", "host", "[2001:db8::5]:8080"),
+        ("upstream_host", "host", "/var/run/shop.sock"),
+        ("upstream_host", "host", "envoy://connect_originate/10.0.0.5:8080"),
+        ("downstream_remote_address", "client", "[::1]:50000"),
+        ("user_agent", "agent", 'a "quoted" name'),
+        ("user_agent", "agent", 'one" "two" "three'),
+        ("user_agent", "agent", "🦊 [2026-11-23T03:00:00.000Z] <script>"),
+        ("route_name", "route", "my own route"),
+        ("connection_termination_details", "end", "transport socket timeout was reached"),
+    ],
+)
+def test_unusual_value_is_read_whole(key: str, field: str, text: str, decode: Decode) -> None:
+    assert value(decode(made(**{field: text})), key) == text
+
+
+def test_older_cluster_names_are_decoded(decode: Decode) -> None:
+    line = only_line(decode(inbound(cluster="inbound|8080|http|shop.shop.svc.cluster.local")))
+    assert line["direction"] == "inbound"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["[pod/shop-1/istio-proxy] ", "shop-1 istio-proxy ", "2026-11-23T03:00:00.1Z ", "  "]
+)
+def test_prefix_is_kept_apart(prefix: str, decode: Decode, data: dict[str, Any]) -> None:
+    for line in (UC, as_json(UC, data)):
+        found = only_line(decode(prefix + line))
+        assert (found["prefix"], found["values"]["response_flags"]) == (prefix.strip(), "UC")
+
+
+def test_colours_and_line_ends_of_windows_are_ignored(decode: Decode) -> None:
+    assert value(decode(f"\x1b[32m{UC}\x1b[0m\r\n"), "route_name") == "default"
+
+
+def test_json_may_be_spread_and_lack_empty_keys(decode: Decode, data: dict[str, Any]) -> None:
+    values = {k: v for k, v in json.loads(as_json(UC, data)).items() if v is not None}
+    answer = decode(json.dumps(values | {"pod": "shop-1"}, indent=2))
+    assert value(answer, "requested_server_name") == "-"
+    assert only_line(answer)["more"] == ["pod"]
+
+
+# Several lines
+
+
+def test_lines_of_one_request_are_in_the_order_of_its_way(decode: Decode) -> None:
+    client, server = made(), inbound(flags="UC", details=REFUSED)
+    for pasted in (f"{client}\n{server}", f"{server}\n{client}"):
+        [request] = decode(pasted)["requests"]
+        assert [line["direction"] for line in request["lines"]] == ["sidecar", "inbound"]
+        assert "(Inbound): This proxy made the 503 itself." in request["verdict"]
+
+
+def test_clocks_that_differ_do_not_change_the_order(decode: Decode) -> None:
+    early = inbound(start="2026-11-23T02:59:59.900Z")
+    [request] = decode(f"{early}\n{made()}")["requests"]
+    assert [line["direction"] for line in request["lines"]] == ["sidecar", "inbound"]
+
+
+def test_another_call_of_the_same_request_does_not_take_the_blame(decode: Decode) -> None:
+    other = inbound(
+        start="2026-11-23T03:00:00.002Z", client="10.0.0.9:1", arrives="10.0.0.8:80", code="404"
+    )
+    [request] = decode("\n".join([made(), inbound(), other]))["requests"]
+    assert (len(request["lines"]), request["decisive"]) == (3, 2)
+
+
+def test_different_requests_stay_apart(decode: Decode) -> None:
+    assert len(decode(f"{made()}\n{made(id='2')}\n{made(id='-')}")["requests"]) == 3
+
+
+def test_lines_of_a_tcp_connection_are_paired_by_its_addresses(decode: Decode) -> None:
+    lines = [made(**TCP), inbound(**TCP | {"flags": "UF"}), made(**TCP | {"leaves": "10.0.0.4:7"})]
+    answer = decode("\n".join(lines))
+    assert [len(request["lines"]) for request in answer["requests"]] == [2, 1]
+    assert answer["requests"][0]["decisive"] == 2
+
+
+def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decode) -> None:
+    path = EXAMPLES / "problems/upstream-connection-termination/2-diagnose.console"
+    answers = decode("\n".join(decoder.LINE.findall(path.read_text())[:4]))["requests"]
+    assert [len(request["lines"]) for request in answers] == [2, 2]
+    assert "made the 503 itself. The application at 127" in answers[1]["verdict"]
+
+
+# Lines that are not understood
+
+
+def cut(line: str, before: str) -> str:
+    return line[: line.index(before)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("what happened?", "No access log line starts here"),
+        (cut(made(), " default"), "The line ends in field 23 of 24 (server name)."),
+        (cut(made(), " 503"), "The line ends in field 4 of 24 (protocol)."),
+        (made(code="5o3"), "Field 5 (status), column 45: expected a status of three digits"),
+        (made(flags="uf"), "Field 6 (flags), column 49: expected flags"),
+        (made(host="shop"), "Field 18 (upstream host), column 103: expected an address"),
+        (
+            made().replace('- "-" 0', "- - 0"),
+            'Field 9 (transport failure), column 66: expected `"` before it, found `- 0 9 3 2',
+        ),
+        (made() + " and more [words]", "Field 24 (route), column 204: expected a name"),
+        (made()[27:], "No access log line starts here"),
+        ('{"start_time": "2026-11-23T03:00:00.000Z", ', "This begins like JSON, but it is not"),
+        ('{"message": "hello"}', "This is JSON, but not Istio's default: `start_time, response_"),
+        (
+            '{"start_time": [[1]], "response_code": 503}',
+            "Key `start_time`: expected a time such as",
+        ),
+        ("x" * 200_001, "The line has 200001 characters. The decoder takes 200000 at most."),
+        (
+            "2026-11-23T03:00:00.1Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.4:1",
+            "This is ztunnel's access log",
+        ),
+        (
+            '{"level":"info","scope":"access","src.addr":"10.0.0.4:1"}',
+            "This is ztunnel's access log",
+        ),
+        (
+            '[2026-11-23T03:00:00.1Z] "GET / HTTP/1.1" 503 UF 0 9 3 - "-" "a" "1" "shop" "-"',
+            "This is Envoy's own default format.",
+        ),
+        (
+            '[2020-11-23T03:00:00.1Z] "GET / HTTP/1.1" 200 - "-" "-" 0 9 3 2 "-" "a" "1" "shop"',
+            "This is the default format of Istio before 1.9",
+        ),
+        (
+            "2026-11-23T03:00:00.1Z\twarning\tenvoy config external/envoy/x.cc:1\tgRPC closed",
+            "This is a line of a program's log",
+        ),
+        ("[2026-11-23 03:00:00.123][7][warning][config] x", "This is a line of Envoy's own log"),
+        ('10.0.0.1 - - [23/Nov/2026:03:00:00 +0000] "GET / HTTP/1.1" 200 5', "This is the access"),
+        ("upstream connect error or disconnect/reset before headers.", "This is the body"),
+        ("curl: (56) Recv failure", "This is an error of curl."),
+    ],
+)
+def test_message_says_what_was_not_understood(line: str, said: str, decode: Decode) -> None:
+    assert message(decode(line)).startswith(said)
+
+
+def test_other_lines_are_decoded_beside_one_that_is_not(decode: Decode) -> None:
+    answer = decode(f"hello\n\n{made()}")
+    assert [fault["number"] for fault in answer["faults"]] == [1]
+    assert answer["requests"][0]["lines"][0]["number"] == 3
+
+
+def test_nothing_and_too_much_are_said(decode: Decode) -> None:
+    assert decode(" \n")["notes"] == ["Paste a line first."]
+    assert decode("x\n" * 1500)["notes"] == [
+        "1501 lines were pasted. Only the first 1000 are decoded."
+    ]
+
+
+# Mutated lines
+
+PIECES = ['"', "' ", "<script>alert(1)</script>", "{", "}", "[", "\\", '\\"', "🦊", "\0", '" "']
+
+
+def mutated(line: str, chance: random.Random) -> str:
+    """The line after a few changes of the kinds that pasting, or an attacker, makes."""
+    for _ in range(chance.randint(1, 3)):
+        at, to = sorted((chance.randrange(len(line) + 1), chance.randrange(len(line) + 1)))
+        line = chance.choice(
+            [
+                line[:at] + line[at + 1 :],
+                line[:at] + line[to:],
+                line[:at] + chance.choice(PIECES) + line[at:],
+                line[:at] + line[at:to][::-1] + line[to:],
+                line[:at],
+                line[at:],
+                line[:to] + line[at:],
+                line.replace(" ", chance.choice(["  ", "\t", "\n"]), 1),
+                line.replace('"', chance.choice(["", "'", '""']), chance.randint(1, 6)),
+            ]
+        )
+    return line
+
+
+def mutations(count: int, data: dict[str, Any]) -> list[str]:
+    """The same mutated lines in each run."""
+    chance = random.Random(5)  # noqa: S311 (no secret)
+    sources = [*TEXT, *(as_json(line, data) for line in TEXT)]
+    return [mutated(chance.choice(sources), chance) for _ in range(count)]
+
+
+def test_mutated_lines_get_an_answer_or_a_message(decode: Decode, data: dict[str, Any]) -> None:
+    decoded = failed = 0
+    for line in mutations(1000, data):
+        answer = decode(line)
+        assert answer["requests"] or answer["faults"] or answer["notes"], line
+        assert all(fault["message"] for fault in answer["faults"]), line
+        decoded += bool(answer["requests"])
+        failed += bool(answer["faults"])
+    assert decoded > 100
+    assert failed > 500
+
+
+HUGE = 1_000_000
+LONG = 199_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        made(agent="x" * HUGE),
+        made(agent="x" * LONG),
+        made(agent='" "' * (LONG // 3)),
+        made(agent='" "1" "shop" "-' * (LONG // 15))[:LONG],
+        made(end="a b " * (LONG // 4)),
+        made(route="a " * (LONG // 2)),
+        "[2026-11-23T" * (LONG // 12),
+        '{"start_time":' * (LONG // 14),
+        '{"start_time":1,"response_code":' + "[" * (LONG // 2) + "]" * (LONG // 2) + "}",
+        ("a" * 999 + "\n") * 1000,
+        "\n".join(made(**TCP, leaves=f"10.0.0.4:{n}") for n in range(1000)),
+        "\n".join([inbound()] * 1000),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_long_text_is_answered_before_the_time_is_up(text: str, decode: Decode) -> None:
+    answer = decode(text)
+    assert answer["requests"] or answer["faults"]
+
+
+# The script and its texts
+
+
+def test_script_has_no_way_to_make_markup_to_send_or_to_keep() -> None:
+    sinks = "innerHTML outerHTML insertAdjacentHTML document.write eval Function DOMParser srcdoc"
+    senders = "fetch XMLHttpRequest WebSocket EventSource sendBeacon import Worker Image location"
+    keepers = "localStorage sessionStorage indexedDB cookie caches history"
+    parsers = "setAttribute createContextualFragment setHTMLUnsafe parseHTMLUnsafe setTimeout"
+    names = f"{sinks} {senders} {keepers} {parsers}".split()
+    script = SCRIPT.read_text()
+    assert [name for name in names if re.search(rf"\b{re.escape(name)}\b", script)] == []
+
+
+def used(name: str) -> set[str]:
+    """The keys of a map of texts that the script names."""
+    return set(re.findall(rf'\b{name}(?:\.|\[")([\w-]+)', SCRIPT.read_text()))
+
+
+def test_every_text_of_the_decoder_is_used_and_every_used_one_is_there(
+    data: dict[str, Any],
+) -> None:
+    form = set(re.findall(r"\{(\w+)\}", decoder.FORM)) - {"buttons", "data"}
+    assert used("words") | form == set(data["words"])
+    for name in ("verdicts", "messages", "forms"):
+        named = [key for key in data[name] if re.search(rf'["\s.]{key}\b', SCRIPT.read_text())]
+        assert named == list(data[name]), name
+
+
+def test_every_detail_can_be_reached(decode: Decode, data: dict[str, Any]) -> None:
+    for detail in data["details"]:
+        line = only_line(decode(made(reason=detail["contains"])))
+        means = detail["means"].replace("{host}", "10.0.0.5:8080")
+        assert line["explained"][0]["means"] == means, detail["contains"]
+
+
+def test_every_chapter_that_a_detail_names_exists() -> None:
+    details = yaml.safe_load((BOOK / access_log.TEXTS).read_text())["details"]
+    chapters = {chapter for detail in details for chapter in detail.get("chapters", [])}
+    assert chapters
+    assert [chapter for chapter in chapters if not (BOOK / f"{chapter}.md").is_file()] == []
+
+
+# The table of fields
+
+
+def project(folder: Path, change: Callable[[list[dict[str, str]]], object]) -> Path:
+    """The sources of a book whose list of fields was changed."""
+    source = folder / "book"
+    (source / "reference").mkdir(parents=True)
+    texts = yaml.safe_load((BOOK / access_log.TEXTS).read_text())
+    change(texts["fields"])
+    (source / access_log.TEXTS).write_text(yaml.safe_dump(texts))
+    recordings = folder / access_log.RECORDINGS
+    recordings.parent.mkdir(parents=True)
+    recordings.symlink_to(ROOT / access_log.RECORDINGS)
+    return source
+
+
+def test_fields_are_those_of_the_format_string_in_its_order() -> None:
+    found = access_log.fields(BOOK)
+    joined = "".join(f"{field['before']}%{field['operator']}%" for field in found)
+    assert joined == access_log.format_string(BOOK).rstrip("\n")
+    assert len(found) == len({field["key"] for field in found}) == 24
+
+
+def test_field_that_istio_adds_stops_the_build(tmp_path: Path) -> None:
+    source = project(tmp_path, lambda fields: fields.pop(5))
+    with pytest.raises(ExtensionError, match="no item explains the field RESPONSE_FLAGS"):
+        access_log.fields(source)
+
+
+def test_faulty_field_is_named(tmp_path: Path) -> None:
+    source = project(tmp_path / "one", lambda fields: fields[0].pop("means"))
+    with pytest.raises(ExtensionError, match="the field START_TIME has no means"):
+        access_log.fields(source)
+    source = project(tmp_path / "two", lambda fields: fields[0].update(mean="a"))
+    with pytest.raises(ExtensionError, match="the field START_TIME has an unknown mean"):
+        access_log.fields(source)
+
+
+def test_table_has_a_row_for_each_field() -> None:
+    rows = access_log.field_table(access_log.fields(BOOK)).splitlines()[2:]
+    assert len(rows) == 24
+    assert rows[5].startswith("| 6 | `RESPONSE_FLAGS` `response_flags` | What this proxy found")
