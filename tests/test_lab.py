@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -17,12 +18,13 @@ from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from conftest import listening_places, turn
-from lab import processes, recordings, transcript, xds
+from lab import play, processes, recordings, transcript, xds
 from lab.cluster import Cluster, Key, Pod, pods_in
 from lab.discovery import Discovery
 from lab.discovery import Key as Subscribed
@@ -171,6 +173,23 @@ def test_recording_again_keeps_the_lines_that_differ_in_what_is_masked_only() ->
     old = ["at 2026-01-01T00:00:00Z", "200", "at 2026-01-02T00:00:00Z"]
     new = ["at 2026-06-01T00:00:00Z", "503", "at 2026-06-02T00:00:00Z", "more"]
     assert keep_recorded(old, new) == (old[0], "503", old[2], "more")
+
+
+@pytest.mark.parametrize("status", ["200", "503"])
+def test_recording_again_keeps_a_transcript_as_it_is_or_takes_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    old, new = "at 2026-01-01T00:00:00Z", "at 2026-06-01T00:00:00Z"
+    path = tmp_path / "part" / "page" / "1-first.console"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"$ date\n{old}\n\n$ status\n200\n")
+    outputs = {"date": (new,), "status": (status,)}
+    mesh = SimpleNamespace(istiod=SimpleNamespace(used=[]))
+    played = SimpleNamespace(mesh=mesh, step=lambda _, step, __: outputs[step.command])
+    monkeypatch.setattr(play, "playing", lambda *_: contextlib.nullcontext(played))
+    ((script,), _) = play.record(load(str(path.parent)), lambda _: None)
+    kept = old if status == "200" else new
+    assert [step.output for step in script.steps] == [(kept,), (status,)]
 
 
 # Manifests and the cluster

@@ -13,7 +13,7 @@ from lab.errors import LabError
 from lab.example import Example
 from lab.istiod import Source
 from lab.manifests import read_manifest, read_yaml
-from lab.masks import keep_recorded, mask, same
+from lab.masks import mask, same
 from lab.mesh import Mesh
 from lab.recordings import Recording, digest_of
 from lab.server import Server, serve
@@ -78,16 +78,21 @@ def differences(play: Playing, report: Report) -> Iterator[LabError]:
 
 
 def record(example: Example, report: Report) -> tuple[list[Transcript], list[Recording]]:
-    """Plays an example live, and gives its transcripts as they came out, and the recordings."""
+    """Plays an example live, and gives its transcripts as they came out, and the recordings.
+
+    A transcript whose outputs differ from those on file only in what is masked stays as it is on
+    file. Else all of it is new: the ids and times in it belong together.
+    """
     with playing(example, Source.LIVE) as play:
         scripts = []
         for path in example.transcripts:
             script = transcript.read(path)
-            steps = []
-            for step in script.steps:
-                output = _kept(example, step.output, play.step(script, step, report))
-                steps.append(replace(step, output=output))
-            scripts.append(replace(script, steps=tuple(steps)))
+            outputs = [play.step(script, step, report) for step in script.steps]
+            if not all(map(same, (step.output for step in script.steps), outputs)):
+                pairs = zip(script.steps, outputs, strict=True)
+                steps = (replace(step, output=output) for step, output in pairs)
+                script = replace(script, steps=tuple(steps))
+            scripts.append(script)
         return scripts, play.mesh.istiod.used
 
 
@@ -168,13 +173,6 @@ def validate(example: Example) -> dict[str, dict[str, str]]:
             "said": (done.stdout + done.stderr).strip(),
         }
     return said
-
-
-def _kept(example: Example, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    """The output to keep. With pilot-agent it is all new or all old: its times belong together."""
-    if example.agent:
-        return old if same(old, new) else new
-    return keep_recorded(old, new)
 
 
 def _difference(script: Transcript, step: Step, output: tuple[str, ...]) -> LabError:
