@@ -73,6 +73,12 @@ def example_folders() -> list[Path]:
     return sorted(folder for folder in EXAMPLES.glob("*/*") if folder.is_dir())
 
 
+def test_every_file_that_the_readme_links_is_there() -> None:
+    links = re.findall(r"\]\(([^):]+)\)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
 # The pages
 
 

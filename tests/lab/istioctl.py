@@ -39,6 +39,9 @@ def run(mesh: Mesh, call: Call) -> int:
         if answer is None:
             answer = _ask(mesh, call, files, stdin)
             mesh.state.istioctl.append(answer)
+        else:
+            for proxy, method, path in answer.posts:
+                mesh.proxies[proxy].admin(method, f"/{path}")
     for line in answer.stdout:
         call.print(line)
     for line in answer.stderr:
@@ -64,9 +67,12 @@ def _ask(mesh: Mesh, call: Call, files: dict[str, str], stdin: str) -> Answer:
     cluster = mesh.folder / "cluster.json"
     admin = {name: proxy.admin_address() for name, proxy in mesh.proxies.items()}
     network = f"{mesh.example.network}."
-    known = {"admin": admin, "shadow": shadow(network), "pods": network}
+    posts = mesh.folder / "posts"
+    posts.write_text("")
+    known = {"admin": admin, "shadow": shadow(network), "pods": network, "posts": str(posts)}
     cluster.write_text(json.dumps({"objects": mesh.cluster.inside(mesh.objects())} | known))
     env = {"LAB_CLUSTER": str(cluster), "TERM": "dumb"}
     done = tools.run("istioctl", call.args, stdin=stdin, env=env, cwd=call.cwd)
     stdout, stderr = done.stdout.splitlines(), done.stderr.splitlines()
-    return Answer(call.args, files, stdout, stderr, done.code)
+    sent = [json.loads(line) for line in posts.read_text().splitlines()]
+    return Answer(call.args, files, stdout, stderr, done.code, sent)

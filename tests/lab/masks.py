@@ -28,6 +28,11 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     # In the default access log: BYTES_RECEIVED BYTES_SENT, then DURATION and the upstream's time.
     "duration": (re.compile(r'(" \d+ \d+ )\d+ (?:\d+|(-)) (?=")'), r"\1<duration> \2 "),
+    # The same in JSON.
+    "json-duration": (
+        re.compile(r'("(?:duration|upstream_service_time)":"?)\d+'),
+        r"\1<duration>",
+    ),
     # Of a client's certificate, in the header x-forwarded-client-cert.
     "certificate-hash": (re.compile(r"\bHash=[0-9a-f]{64}\b"), "Hash=<certificate-hash>"),
     "upstream-time": (re.compile(r"(x-envoy-upstream-service-time: )\d+"), r"\1<duration>"),
@@ -45,6 +50,9 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         "<reset>",
     ),
     "certificate-serial": (re.compile(r"\b[0-9a-f]{30,40} +(?=<time>)"), "<serial> "),
+    # Of a connection and a request, in a proxy's log at level debug.
+    "log-tag": (re.compile(r'"(ConnectionId|StreamId)":"\d+"'), r'"\1":"<\1>"'),
+    "log-connection": (re.compile(r"\[C\d+\]"), "[C<connection>]"),
     "thread": (re.compile(r"\bthread=\d+"), "thread=<thread>"),  # in a proxy's log
     # Protobuf varies this on purpose, so that nobody relies on its text of a message.
     "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),

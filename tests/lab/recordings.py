@@ -41,13 +41,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call of istioctl printed, as lines. `files` are the digests of the files it read."""
+    """What one call of istioctl printed, as lines. `files` are the digests of the files it read.
+
+    `posts` are the requests by which it changed proxies: each a proxy, a method and a path.
+    """
 
     args: list[str]
     files: dict[str, str]
     stdout: list[str]
     stderr: list[str]
     exit: int
+    posts: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -156,6 +160,9 @@ def _write(folder: Path, recording: Recording) -> None:
     state = asdict(recording)
     for name, resources in state.pop("proxies").items():
         _dump(folder / f"{name}.json", resources)
+    for answer in state["istioctl"]:
+        if not answer["posts"]:
+            del answer["posts"]
     _dump(folder / "state.json", state)
 
 

@@ -43,6 +43,7 @@ type proxies struct {
 	Admin  map[string]string `json:"admin"`  // pod.namespace to host:port
 	Shadow string            `json:"shadow"` // how the addresses of applications behind sidecars begin
 	Pods   string            `json:"pods"`   // and those of their pods
+	Posts  string            `json:"posts"`  // the file that tells what was changed in a proxy
 }
 
 func newLab(path string, flags *pflag.FlagSet) (*lab, error) {
@@ -195,11 +196,27 @@ func (c client) EnvoyDoWithPort(
 		return nil, err
 	}
 	defer answer.Body.Close()
+	if err := c.note(method, pod+"."+namespace, path); err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || !strings.HasPrefix(path, "config_dump") {
 		return body, err
 	}
 	return c.asInAPod(body)
+}
+
+// note writes down a request that changes a proxy: whoever answers from a recording must repeat it.
+func (p proxies) note(method, proxy, path string) error {
+	if method == http.MethodGet {
+		return nil
+	}
+	file, err := os.OpenFile(p.Posts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return json.NewEncoder(file).Encode([]string{proxy, method, path})
 }
 
 // asInAPod gives a config dump without what the lab did to it: the addresses of applications behind
