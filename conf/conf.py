@@ -24,6 +24,8 @@ extensions = [
     "examples",
     "stamp",
     "timelines",
+    "hops",
+    "symptoms",
     "versions",
     "typst_builder",
 ]

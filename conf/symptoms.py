@@ -1,0 +1,144 @@
+"""Lists by symptom which chapter is about it: the index that an incident starts from.
+
+A chapter declares in its front matter what somebody sees, by kind, in the exact words:
+
+    ---
+    symptoms:
+      client: ["curl: (35) Recv failure: Connection reset by peer"]
+      istiod: ["skipping server on gateway"]
+    ---
+
+Each must occur in an output of the chapter's own example. Flags of access logs and codes of
+istioctl's analyzers are taken from these outputs as well, without being declared; `not` names
+those that are no symptom of the chapter's subject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.locale import get_translation
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import COMMAND
+
+logger = logging.getLogger(__name__)
+_ = get_translation("extensions")
+
+PARTS = ("debugging", "problems", "practices", "tricks")
+FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
+# Istio's default format: time, request, status, flags and details.
+FLAGGED = re.compile(r'^\[20\d\d-[^]]+\] "[^"]*" (\d+ (?!- )\S+ \S+) ', re.M)
+CODE = re.compile(r"\[(IST\d{4})\]")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A page, what its front matter says of symptoms by kind, and what its transcripts print."""
+
+    docname: str
+    declared: dict[str, list[str]]
+    outputs: str
+
+    def symptoms(self) -> Iterator[tuple[str, str]]:
+        """Each symptom once, as its kind and its text."""
+        found = [(kind, text) for kind, texts in self.declared.items() for text in texts]
+        found += (("log", text) for text in FLAGGED.findall(self.outputs))
+        found += (("analyzer", code) for code in CODE.findall(self.outputs))
+        left_out = {("not", text) for text in self.declared.get("not", ())}
+        yield from (
+            (kind, text)
+            for kind, text in dict.fromkeys(found)
+            if kind != "not" and ("not", text) not in left_out
+        )
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with what it declares."""
+        for kind, texts in self.declared.items():
+            if kind not in kinds():
+                yield f"unknown kind of symptom {kind!r}; known: {', '.join(kinds())}"
+            for text in texts:
+                if text not in self.outputs:
+                    yield f"no output of this chapter's example has the symptom {text!r}"
+        if not list(self.symptoms()):
+            yield "no symptom leads to this chapter: declare one in its front matter"
+
+
+class Symptoms(SphinxDirective):
+    """`{symptoms}` shows a section with a table for each kind."""
+
+    def run(self) -> list[nodes.Node]:
+        """The sections; a warning, with the chapter's name, for each that declares wrongly."""
+        self.env.note_reread()  # any chapter and any transcript may have changed
+        chapters = list(read(Path(self.env.srcdir)))
+        for chapter in chapters:
+            for fault in chapter.faults():
+                warn(fault, Path(self.env.srcdir) / f"{chapter.docname}.md")
+        return self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True)
+
+
+def kinds() -> dict[str, str]:
+    """The kinds of symptoms in the order of the page, with the titles of their sections."""
+    return {
+        "client": _("The client's error"),
+        "log": _("The access log"),
+        "analyzer": _("istioctl analyze"),
+        "kubectl": _("kubectl"),
+        "istiod": _("istiod's log"),
+        "proxy": _("The proxy's own log"),
+        "metric": _("A metric"),
+        "not": "",
+    }
+
+
+def read(source: Path) -> Iterator[Chapter]:
+    """The chapters below the source folder, each with the transcripts of its example."""
+    for part in PARTS:
+        for path in sorted((source / part).glob("*.md")):
+            front = FRONT_MATTER.match(path.read_text("utf-8"))
+            declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
+            folder = source.parent / "examples" / part / path.stem
+            texts = (p.read_text("utf-8") for p in sorted(folder.glob("*.console")))
+            outputs = "\n".join(COMMAND.sub("\n", text) for text in texts)
+            yield Chapter(f"{part}/{path.stem}", declared, outputs)
+
+
+def markdown(chapters: list[Chapter]) -> str:
+    """A heading and a table for each kind of symptom, in Markdown."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for chapter in chapters:
+        for symptom in chapter.symptoms():
+            found.setdefault(symptom, []).append(f"[](/{chapter.docname}.md)")
+    lines: list[str] = []
+    for kind, title in kinds().items():
+        rows = sorted((text, links) for (of, text), links in found.items() if of == kind)
+        if rows:
+            lines += [f"## {title}", "", f"| {_('What you see')} | {_('Chapter')} |", "|---|---|"]
+            lines += (f"| {code(text)} | {'; '.join(links)} |" for text, links in rows)
+            lines.append("")
+    return "\n".join(lines)
+
+
+def code(text: str) -> str:
+    """A text as it is, in a cell of a table."""
+    return f"`` {text} ``".replace("|", r"\|")
+
+
+def warn(text: str, path: Path) -> None:
+    """Log a warning of this extension."""
+    logger.warning("%s", text, type="symptoms", location=f"{path}:1")
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_directive("symptoms", Symptoms)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

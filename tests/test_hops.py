@@ -1,0 +1,80 @@
+"""The figure of the two connections of two proxies, drawn from their access logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hops import Hop, drawing, in_words, read
+from lab.paths import EXAMPLES
+from test_book import start_sphinx
+
+LINE = (
+    '[2026-01-31T12:00:00.500Z] "GET /a b HTTP/1.1" 200 - via_upstream - "-" 0 8 1 1 "-" '
+    '"agent \\"1\\"" "id" "shop" "10.0.0.2:8080" {} 10.0.0.1:100 10.9.0.1:80 10.0.0.1:200 - default'
+)
+CLIENT = Hop(
+    "client", "10.0.0.1:200", "10.9.0.1:80", "10.0.0.1:100", "10.0.0.2:8080", "outbound|80||shop"
+)
+TRANSCRIPT = f"""\
+$ kubectl get pods
+{LINE.format("none")}
+
+$ kubectl logs deploy/client -c istio-proxy
+2026-01-31T12:00:00.500000Z\twarning\tenvoy main\tanything
+{LINE.format("outbound|80||shop")}
+
+$ kubectl -n shop logs deploy/shop -c istio-proxy --tail=1
+{LINE.format("inbound|8080||")}
+"""
+
+
+def test_the_last_line_of_each_proxy_is_taken_apart() -> None:
+    hops = list(read(TRANSCRIPT))
+    assert hops[0] == CLIENT
+    assert [(hop.name, hop.upstream_cluster) for hop in hops[1:]] == [("shop", "inbound|8080||")]
+
+
+@pytest.mark.parametrize("output", ["", "{}", LINE.format("a b")])
+def test_what_is_no_line_of_the_default_format_is_left_out(output: str) -> None:
+    assert list(read(f"$ kubectl logs deploy/client -c istio-proxy\n{output}\n")) == []
+
+
+def test_the_drawing_and_its_words_hold_every_address_and_escape_names() -> None:
+    client, server = read(TRANSCRIPT.replace("deploy/shop", "deploy/<shop>"))
+    svg = ElementTree.fromstring(drawing(client, server))  # noqa: S314 (our own)
+    texts = [item.text for item in svg if item.tag.endswith("text")]
+    addresses = {"10.0.0.1:200", "10.9.0.1:80", "10.0.0.1:100", "10.0.0.2:8080"}
+    assert {"<shop>", "upstream_cluster inbound|8080||"} | addresses <= {*texts}
+    assert all(address in in_words(client, server) for address in addresses)
+
+
+def test_the_recorded_lines_are_those_of_one_connection() -> None:
+    path = EXAMPLES / "debugging" / "access-logs" / "2-five-addresses.console"
+    client, server = read(path.read_text())
+    assert client.upstream_local == server.downstream_remote
+    assert client.upstream_host == server.downstream_local == server.upstream_host
+    assert server.upstream_local.startswith("127.0.0.6:")
+
+
+@pytest.mark.parametrize(
+    ("transcript", "said"),
+    [
+        ("2-none.console", "there is no transcript 2-none.console"),
+        ("1-one.console", "1-one.console shows no access log lines of two proxies"),
+    ],
+)
+def test_a_figure_without_its_lines_names_the_place(
+    tmp_path: Path, transcript: str, said: str
+) -> None:
+    page = tmp_path / "book" / "part" / "page.md"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"# Title\n\n```{{hops}} {transcript}\nA caption.\n```\n")
+    (tmp_path / "book" / "index.md").write_text("# Book\n\n```{toctree}\npart/page\n```\n")
+    example = tmp_path / "examples" / "part" / "page"
+    example.mkdir(parents=True)
+    (example / "1-one.console").write_text("$ kubectl get pods\n")
+    build = start_sphinx(tmp_path / "book", tmp_path / "out")
+    assert f"part/page.md:3: ERROR: {said}" in build.communicate()[0]
+    assert build.returncode == 1
