@@ -26,7 +26,7 @@ TEXTS = "reference/access-log.yaml"
 RECORDINGS = "tests/recordings/problems/gateway-tcp-port"
 FORMAT = re.compile(r'"inlineString": ("\[%START_TIME%\](?:[^"\\]|\\.)*")')
 NEEDED = {"operator", "key", "name", "form", "means"}
-REMARKS = {"http", "tcp", "inbound", "outbound", "since"}
+REMARKS = ("http", "tcp", "inbound", "outbound")
 
 
 class AccessLogFields(SphinxDirective):
@@ -45,16 +45,7 @@ def field_table(items: list[dict[str, str]]) -> str:
     rows = [["", _("Operator and JSON key"), _("What it says")], ["---"] * 3]
     for number, item in enumerate(items, start=1):
         texts = [item["means"]]
-        texts += [
-            f"{label} {item[remark]}"
-            for remark, label in {
-                "http": _("HTTP:"),
-                "tcp": _("TCP:"),
-                "inbound": _("Inbound:"),
-                "outbound": _("Outbound:"),
-            }.items()
-            if remark in item
-        ]
+        texts += [item[remark] for remark in REMARKS if remark in item]
         if "since" in item:
             texts.append(_("Since Istio {version}.").format(version=item["since"]))
         rows.append([str(number), f"`{item['operator']}` `{item['key']}`", " ".join(texts)])
@@ -85,7 +76,7 @@ def texts(source: Path) -> dict[str, Any]:
         name = item.get("operator", item)
         for fault, keys in {
             "has no": NEEDED - item.keys(),
-            "has an unknown": item.keys() - NEEDED - REMARKS,
+            "has an unknown": item.keys() - NEEDED - {*REMARKS, "since"},
         }.items():
             if keys:
                 raise ExtensionError(f"{TEXTS}: the field {name} {fault} {', '.join(sorted(keys))}")

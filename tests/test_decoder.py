@@ -263,7 +263,7 @@ def test_lines_of_one_request_are_in_the_order_of_its_way(decode: Decode) -> Non
     for pasted in (f"{client}\n{server}", f"{server}\n{client}"):
         [request] = decode(pasted)["requests"]
         assert [line["direction"] for line in request["lines"]] == ["sidecar", "inbound"]
-        assert "(Inbound): This proxy made the 503 itself." in request["verdict"]
+        assert "(inbound sidecar): This proxy made the 503 itself." in request["verdict"]
 
 
 def test_clocks_that_differ_do_not_change_the_order(decode: Decode) -> None:

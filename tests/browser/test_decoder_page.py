@@ -108,7 +108,7 @@ def test_pasted_line_is_decoded_at_once(opened: Opened) -> None:
 
 def test_lines_of_two_proxies_become_one_request(opened: Opened) -> None:
     opened.decode(f"{made()}\n{inbound()}")
-    assert opened.verdicts() == ["Line 2 (Inbound): The application answered 503 itself."]
+    assert opened.verdicts() == ["Line 2 (inbound sidecar): The application answered 503 itself."]
     assert len(opened.texts("#decoder-answer h3")) == 2
     boxes = opened.texts(".decoder-hop li")
     assert "10.0.0.4:50000" in boxes[0]
