@@ -391,6 +391,24 @@ def test_recordings_come_back_as_they_were_saved(tmp_path: Path) -> None:
     assert recordings.load(tmp_path) == states
 
 
+def test_a_resource_that_an_earlier_file_has_is_recorded_by_its_name(tmp_path: Path) -> None:
+    shop = {"name": "outbound|80||shop", "type": "EDS"}
+    load_of_shop = {"clusterName": "outbound|80||shop", "endpoints": []}
+    first = {"clusters": [shop], "endpoints": [load_of_shop], "secrets": ["as", "tls"]}
+    other = {"clusters": [shop | {"type": "STATIC"}], "endpoints": [load_of_shop], "secrets": []}
+    states = [
+        recording(proxies={"a.shop": first, "b.shop": other}),
+        recording(digest="f", proxies={"b.shop": other}),
+    ]
+    recordings.save(tmp_path, states)
+    assert recordings.load(tmp_path) == states
+    assert json.loads((tmp_path / "02" / "b.shop.json").read_text()) == {
+        "clusters": [{"as": "01/b.shop", "name": "outbound|80||shop"}],
+        "endpoints": [{"as": "01/a.shop", "name": "outbound|80||shop"}],
+        "secrets": [],
+    }
+
+
 def test_a_state_that_differs_in_what_is_masked_only_stays_as_it_is_on_file(tmp_path: Path) -> None:
     recordings.save(tmp_path, [recording()])
     later = recording(

@@ -21,7 +21,15 @@ from lab.errors import LabError
 from lab.example import Example
 from lab.manifests import Object, read_manifest
 from lab.paths import CONTROLPLANE
-from lab.recordings import Recording, Resources, Verdict, digest_of, load, load_validation
+from lab.recordings import (
+    Recording,
+    Resources,
+    Verdict,
+    digest_of,
+    load,
+    load_validation,
+    resource_name,
+)
 
 ISTIO = "1.32-dev"
 _PROXY_VERSION = "1.32.0"
@@ -178,13 +186,7 @@ def _run(request: dict[str, Any], digest: str, inputs: dict[str, str]) -> Record
 
 def _sorted(resources: Resources) -> Resources:
     """Resources by name: istiod sends them in the order of its maps, which means nothing."""
-    return {kind: sorted(items, key=_name) for kind, items in resources.items()}
-
-
-def _name(resource: Any) -> str:
-    if isinstance(resource, str):
-        return resource
-    return str(resource.get("name", resource.get("clusterName")))
+    return {kind: sorted(items, key=resource_name) for kind, items in resources.items()}
 
 
 def _own_lines(log: list[str]) -> list[str]:

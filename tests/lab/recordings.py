@@ -4,6 +4,9 @@ A state is the set of objects in the cluster, those of the lab's own included. I
 `tests/recordings/part/name/NN` holds `state.json` and one file of xDS per proxy; NN counts the
 states in the order in which the transcripts reach them. A recording is bound by digest to what it
 was made from, and is never used for anything else.
+
+Of a resource that several proxies or states have, only the first file has the content. The others
+say `{"as": "NN/PROXY", "name": …}`: so a state shows what is new in it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +93,8 @@ def digest_of(value: Any) -> str:
 
 def load(folder: Path) -> list[Recording]:
     """The recordings of an example, in order; none if it was never recorded."""
-    return [_read(path.parent) for path in sorted(folder.glob("*/state.json"))]
+    known: dict[tuple[str, str, str], Any] = {}
+    return [_read(path.parent, known) for path in sorted(folder.glob("*/state.json"))]
 
 
 def load_validation(folder: Path) -> dict[str, dict[str, str]]:
@@ -109,8 +114,9 @@ def save(folder: Path, states: list[Recording]) -> None:
     old = {recording.digest: recording for recording in load(folder)}
     if folder.exists():
         shutil.rmtree(folder)
+    written: dict[tuple[str, str], str] = {}
     for number, state in enumerate(states, 1):
-        _write(folder / f"{number:02}", _settled(state, old.get(state.digest)))
+        _write(folder / f"{number:02}", _settled(state, old.get(state.digest)), written)
 
 
 def differs(left: Recording, right: Recording) -> bool:
@@ -143,27 +149,55 @@ def _masked_lines(value: Any) -> Any:
     return value
 
 
-def _read(folder: Path) -> Recording:
+def _read(folder: Path, known: dict[tuple[str, str, str], Any]) -> Recording:
+    """One state; `known` are the resources of those before, by file, kind and name."""
     state = json.loads((folder / "state.json").read_text())
     state["verdicts"] = [Verdict(**v) for v in state["verdicts"]]
     state["istioctl"] = [Answer(**a) for a in state["istioctl"]]
-    proxies = {
-        path.stem: json.loads(path.read_text())
-        for path in sorted(folder.glob("*.json"))
-        if path.name != "state.json"
-    }
+    proxies = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name == "state.json":
+            continue
+        place = f"{folder.name}/{path.stem}"
+        proxies[path.stem] = json.loads(path.read_text())
+        for kind, items, at, item in _contents(proxies[path.stem]):
+            if "as" in item:
+                items[at] = known[item["as"], kind, item["name"]]
+            else:
+                known[place, kind, resource_name(item)] = item
     return Recording(**state, proxies=proxies)
 
 
-def _write(folder: Path, recording: Recording) -> None:
+def _write(folder: Path, recording: Recording, written: dict[tuple[str, str], str]) -> None:
+    """One state; `written` says of the resources of those before which file has them."""
     folder.mkdir(parents=True)
     state = asdict(recording)
-    for name, resources in state.pop("proxies").items():
-        _dump(folder / f"{name}.json", resources)
+    for proxy, resources in state.pop("proxies").items():
+        place = f"{folder.name}/{proxy}"
+        for kind, items, at, item in _contents(resources):
+            first = written.setdefault((kind, json.dumps(item, sort_keys=True)), place)
+            if first != place:
+                items[at] = {"as": first, "name": resource_name(item)}
+        _dump(folder / f"{proxy}.json", resources)
     for answer in state["istioctl"]:
         if not answer["posts"]:
             del answer["posts"]
     _dump(folder / "state.json", state)
+
+
+def _contents(resources: Resources) -> Iterator[tuple[str, list[Any], int, dict[str, Any]]]:
+    """Each resource that has contents, with its kind and its place in a list."""
+    for kind, items in resources.items():
+        for at, item in enumerate(items):
+            if not isinstance(item, str):  # the name of a Secret
+                yield kind, items, at, item
+
+
+def resource_name(resource: Any) -> str:
+    """The name by which a proxy asks for a resource; a Secret is recorded by that alone."""
+    if isinstance(resource, str):
+        return resource
+    return str(resource.get("name", resource.get("clusterName")))
 
 
 def _dump(path: Path, value: Any) -> None:
