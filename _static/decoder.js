@@ -16,7 +16,7 @@ const accessLog = (() => {
   // What a value of each form looks like, in time that grows with its length and no faster.
   const FORMS = {
     time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$/,
-    word: /^[^\s"]+$/,
+    word: /^[^\s"]*$/,
     path: /^\S+$/,
     name: /^[^\s"[\]]+( [^\s"[\]]+)*$/,
     number: /^(\d+|-)$/,
@@ -168,6 +168,11 @@ const accessLog = (() => {
 
   // From values to what they mean
 
+  /* Envoy writes "-" for what is not there, and an empty text for what is there and empty. */
+  function isNone(value) {
+    return value === NONE || value === "";
+  }
+
   function ip(address) {
     return address.replace(/:\d+$/, "");
   }
@@ -179,7 +184,7 @@ const accessLog = (() => {
       return "unknown";
     }
     const own = ip(values.upstream_local_address);
-    if (cluster.direction !== "outbound" || own === NONE) {
+    if (cluster.direction !== "outbound" || isNone(own)) {
       return cluster.direction;
     }
     if (own === ip(values.downstream_remote_address)) {
@@ -205,7 +210,7 @@ const accessLog = (() => {
       key: field.key,
       operator: field.operator,
       value: values[field.key],
-      isEmpty: values[field.key] === NONE,
+      isEmpty: isNone(values[field.key]),
       means: [
         field.means,
         field[line.isTcp ? "tcp" : "http"],
@@ -221,7 +226,7 @@ const accessLog = (() => {
 
   function host(line, data) {
     const address = line.values.upstream_host;
-    if (address === NONE || address === "") {
+    if (isNone(address)) {
       return data.verdicts["no-host"];
     }
     return line.direction === "inbound"
@@ -283,7 +288,7 @@ const accessLog = (() => {
     if (code === "0" || code === NONE) {
       return because("nothing");
     }
-    return because(details === NONE && line.flags.length === 0 ? "unsaid" : "proxy");
+    return because(isNone(details) && line.flags.length === 0 ? "unsaid" : "proxy");
   }
 
   // From lines to requests
@@ -292,15 +297,14 @@ const accessLog = (() => {
   function isCaller(line, other) {
     const from = line.values;
     const to = other.values;
-    const known = (address) => address !== NONE && address !== "";
     const isConnection =
-      known(from.upstream_local_address) &&
+      !isNone(from.upstream_local_address) &&
       from.upstream_local_address === to.downstream_remote_address;
     const isEndpoint =
       !line.isTcp &&
       line.direction !== "inbound" &&
       other.direction === "inbound" &&
-      known(from.upstream_host) &&
+      !isNone(from.upstream_host) &&
       from.upstream_host === to.downstream_local_address;
     return line !== other && line.isTcp === other.isTcp && (isConnection || isEndpoint);
   }
@@ -310,7 +314,7 @@ const accessLog = (() => {
       return isCaller(line, other) || isCaller(other, line);
     }
     const id = line.values.request_id;
-    return id !== NONE && id !== "" && id === other.values.request_id;
+    return !isNone(id) && id === other.values.request_id;
   }
 
   /* The lines of one request, from the client's end to the server's. */
@@ -518,7 +522,7 @@ if (typeof document !== "undefined") {
     const links = new Map(
       decisive.explained.flatMap((item) => item.links.map((page) => [page.href, page])),
     );
-    const section = make("section", "decoder-request", make("h2", "", request.verdict));
+    const section = make("section", "decoder-request", make("h2", "", marked(request.verdict)));
     if (remedies.length > 0) {
       section.append(make("p", "", words.do), list("", remedies.map(marked)));
     }

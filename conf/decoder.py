@@ -35,7 +35,7 @@ from examples import examples_folder
 _ = get_translation("extensions")
 
 FLAGS = "reference/response-flags"
-LINE = re.compile(r'^\[\d{4}-\d\d-\d\dT[^\]\s]+\] ".*$|^\{"start_time":.*\}$', re.M)
+LINE = re.compile(r'^\[\d{4}-\d\d-\d\dT[^\]\s]+\] ".*$|^\{"[^\n]*"start_time":[^\n]*\}$', re.M)
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\

@@ -64,7 +64,7 @@ def message(answer: dict[str, Any]) -> str:
 # The recorded lines
 
 SPLIT = re.compile(
-    r"""\[(\S+)\] "(\S+) (\S+) (\S+)" (\d+) (\S+) (\S+) (.+?) "([^"]*)" """
+    r"""\[(\S+)\] "(\S+) (\S+) (\S+)" (\d+) (\S+) (\S*) (.+?) "([^"]*)" """
     r"""(\S+) (\S+) (\S+) (\S+) "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" "([^"]*)" """
     r"""(\S+) (\S*) (\S*) (\S*) (\S+) (.+)"""
 )
@@ -96,6 +96,14 @@ def test_recorded_line_is_decoded_completely(line: str, decode: Decode) -> None:
     fields = only_line(decode(line))["fields"]
     assert [field["value"] for field in fields] == list(found.groups())
     assert all(field["means"] for field in fields)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line not in TEXT])
+def test_recorded_json_is_decoded_completely(line: str, decode: Decode) -> None:
+    values = {key: "-" if v is None else str(v) for key, v in json.loads(line).items()}
+    found = only_line(decode(line))
+    assert {field["key"]: field["value"] for field in found["fields"]} == values
+    assert found["more"] == []
 
 
 def test_text_and_json_of_a_line_are_decoded_alike(decode: Decode, data: dict[str, Any]) -> None:
@@ -169,18 +177,21 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
             "This proxy made the 503 itself. The proxy spoke TLS, and 10.0.0.5:8080 answered",
         ),
         (made(flags="URX"), "10.0.0.5:8080 answered 503, and"),
-        (made(code="200", flags="UC", details=LATE), "10.0.0.5:8080 answered 200, but"),
-        (made(code="200", flags="UPE"), "10.0.0.5:8080 answered 200, but the answer was not"),
+        (made(code="200", flags="UC", details=LATE), "10.0.0.5:8080 began to answer 200"),
+        (made(code="200", flags="UPE"), "10.0.0.5:8080 began to answer 200, and then"),
         (made(code="0", flags="DC", details="downstream_remote_disconnect"), "The client left"),
         (made(code="200", details="direct_response"), "This proxy made the 200 itself. A route"),
-        (made(code="500", flags="NFCF", details="-"), "This proxy made the 500 itself. The"),
+        (made(code="500", flags="NFCF", details=""), "This proxy made the 500 itself. The"),
         (made(code="418", details="-"), "The line does not say who made the 418"),
         (made(code="0", details="max_duration_timeout"), "No status was sent. The stream"),
         (made(**TCP), "The TCP connection to 10.0.0.5:8080 ended without a fault."),
-        (made(**TCP | {"flags": "UF", "host": "-"}), "The TCP connection failed. The proxy could"),
+        (
+            made(**TCP | {"flags": "UF", "host": "-"}),
+            "The TCP connection ended with a fault. The proxy could",
+        ),
         (
             made(**TCP, end="transport socket timeout was reached"),
-            "The TCP connection failed. The downstream did not complete its TLS handshake",
+            "The TCP connection ended with a fault. The downstream did not complete its TLS",
         ),
     ],
 )
@@ -289,6 +300,14 @@ def test_lines_of_a_tcp_connection_are_paired_by_its_addresses(decode: Decode) -
     answer = decode("\n".join(lines))
     assert [len(request["lines"]) for request in answer["requests"]] == [2, 1]
     assert answer["requests"][0]["decisive"] == 2
+
+
+def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
+    path = EXAMPLES / "debugging/access-logs/4-request-id.console"
+    [request] = decode("\n".join(decoder.LINE.findall(path.read_text())))["requests"]
+    directions = [line["direction"] for line in request["lines"]]
+    assert directions == ["gateway", "inbound", "sidecar", "inbound"]
+    assert request["lines"][1]["number"] == request["decisive"]
 
 
 def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decode) -> None:
