@@ -22,6 +22,7 @@ extensions = [
     "access_log",
     "decoder",
     "examples",
+    "response_flags",
     "stamp",
     "timelines",
     "hops",

@@ -27,6 +27,7 @@ from lab.server import serve
 from lab.shell import Shell
 
 LEDGER, SHOP = "problems/gateway-tcp-port", "tricks/direct-response"
+FLAGS = "reference/response-flags"
 START = "$ kubectl apply -f ledger.yaml -f service.yaml -f gateway.yaml > applied\n"
 INTERRUPTED = "lab: interrupted; everything that it started has ended\n"
 
@@ -333,6 +334,29 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
     with pytest.raises(LabError) as caught, playing(example, Source.LIVE) as running:
         replay(running, lambda _: None)
     assert re.fullmatch(f"{path}:2: {said}", str(caught.value))
+    traces.assert_nothing_left()
+
+
+@pytest.mark.usefixtures("silent_istiod")
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ("other", "needs custom_bootstrap.json in ConfigMap default/guarded"),
+        ("guarded", "the lab plays no sidecar.istio.io/bootstrapOverride with pilot-agent"),
+    ],
+)
+def test_a_bootstrap_override_that_cannot_be_played_is_named(
+    copy_of: Copy, traces: Traces, agent: str, said: str
+) -> None:
+    example = copy_of(FLAGS)
+    (example.folder / "lab.yaml").write_text(f"agent: [{agent}]\n")
+    manifest = example.folder / "guarded.yaml"
+    if agent == "other":
+        manifest.write_text(manifest.read_text().replace("custom_bootstrap.json", "other.json"))
+    only_transcript(example, "$ kubectl apply -f servers.yaml -f guarded.yaml\n")
+    with pytest.raises(LabError) as caught, playing(example, Source.LIVE) as running:
+        replay(running, lambda _: None)
+    assert said in str(caught.value)
     traces.assert_nothing_left()
 
 

@@ -67,6 +67,8 @@ def bootstrap(pod: Pod, dns: Place, localhost: str | None = None) -> dict[str, A
         # A cluster that names another source, as those to the application do, keeps it.
         "clusterManager": {"upstreamBindConfig": {"sourceAddress": source}},
         "overloadManager": {"resourceMonitors": [_OVERLOAD]},
+        # As Istio has it: `runtime_modify` of the admin interface writes into this layer.
+        "layeredRuntime": {"layers": [{"name": "admin", "adminLayer": {}}]},
         "dynamicResources": {
             "cdsConfig": SOURCE,
             "ldsConfig": SOURCE,

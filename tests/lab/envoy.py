@@ -65,13 +65,14 @@ def request(place: str, method: str, path: str) -> tuple[int, str]:
 class Proxy:
     """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error.
 
-    `dns` is where it asks for names.
+    `dns` is where it asks for names; `override` is what the pod adds to the bootstrap, as JSON.
     """
 
     pod: Pod
     folder: Path
     dns: Place
     authority: Authority
+    override: str = ""
     _secrets: list[dict[str, Any]] = field(default_factory=list)
     _discovery: Discovery | None = None
     _process: subprocess.Popen[bytes] | None = None
@@ -110,6 +111,8 @@ class Proxy:
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
         command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
         command += ["--disable-hot-restart", "--concurrency", "1"]
+        if self.override:
+            command += ["--config-yaml", self.override]  # in which pilot-agent gives it too
         env = os.environ | environment(self.pod)
         return spawn(command, stdout=log, stderr=log, env=env, cwd=self.folder)
 

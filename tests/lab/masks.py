@@ -36,7 +36,7 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     # Of a client's certificate, in the header x-forwarded-client-cert.
     "certificate-hash": (re.compile(r"\bHash=[0-9a-f]{64}\b"), "Hash=<certificate-hash>"),
     "upstream-time": (re.compile(r"(x-envoy-upstream-service-time: )\d+"), r"\1<duration>"),
-    "connect-time": (re.compile(r"(?<=after )\d+ ms"), "<duration>"),
+    "connect-time": (re.compile(r"(?<=after )\d+ (?:ms|milliseconds)\b"), "<duration>"),
     "curl-version": (re.compile(r"\bcurl/\d+\.\d+\.\d+\S*?(?=[\"\s]|$)"), "curl/<version>"),
     # curl 8.11 says "Could not", older ones "Couldn't".
     "curl-wording": (re.compile(r"\bCould(?:n't| not) (?=connect to server)"), "Could not "),

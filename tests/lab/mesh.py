@@ -35,6 +35,9 @@ from lab.termination import Running, terminate
 _MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
 _GUARD_PORT = 65000
 
+# Of Istio's injector: the ConfigMap whose file pilot-agent merges into the bootstrap.
+_OVERRIDE, _OVERRIDE_FILE = "sidecar.istio.io/bootstrapOverride", "custom_bootstrap.json"
+
 
 @dataclass
 class Mesh:
@@ -251,8 +254,11 @@ class Mesh:
             self.proxies[name].start(resources)
 
     def _proxy(self, pod: Pod, folder: Path) -> Proxy:
+        override = _bootstrap_override(pod, self.cluster.snapshot())
         if pod.deployment not in self.example.agent:
-            return Proxy(pod, folder, self._dns.place, self.authority)
+            return Proxy(pod, folder, self._dns.place, self.authority, override)
+        if override:
+            raise LabError(f"pod {pod.name}: the lab plays no {_OVERRIDE} with pilot-agent")
         for other in self.proxies.values():
             if isinstance(other, Agent):
                 raise LabError(
@@ -292,6 +298,18 @@ def _applied(
 def _meant_to_be_rejected(cluster: Cluster) -> bool:
     """Whether there is an object that is to show how a proxy goes on with its old configuration."""
     return any(path.name.startswith(REJECTED) for path in cluster.origins())
+
+
+def _bootstrap_override(pod: Pod, snapshot: list[Object]) -> str:
+    """What the ConfigMap adds to the bootstrap that the annotation of a pod names, or nothing."""
+    name = pod.item["metadata"]["annotations"].get(_OVERRIDE)
+    title = f"ConfigMap {pod.namespace}/{name}"
+    found = next((item for item in snapshot if title_of(item) == title), None)
+    if name is None:
+        return ""
+    if found is None or _OVERRIDE_FILE not in found["data"]:
+        raise LabError(f"pod {pod.name}: {_OVERRIDE} needs {_OVERRIDE_FILE} in {title}")
+    return str(found["data"][_OVERRIDE_FILE])
 
 
 def _id(pod: Pod) -> str:

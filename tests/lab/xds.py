@@ -154,6 +154,9 @@ def _fetch(node: dict[str, Any]) -> dict[str, Any]:
         node["sdsConfig"] = SOURCE
     if "routeConfigName" in node:
         node["configSource"] = SOURCE
+    if "ads" in node.get("configSource", {}):  # of a filter, which an EnvoyFilter lets it discover
+        given = {"initialFetchTimeout": node["configSource"].get("initialFetchTimeout", "15s")}
+        node["configSource"] = SOURCE | given
     return node
 
 

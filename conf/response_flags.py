@@ -1,0 +1,171 @@
+"""Explains the response flags of the access log, each with a line that the lab has recorded.
+
+The texts are `reference/response-flags.yaml` of the source folder, whose comments say what is in
+it. The lines are from the transcripts of the example of the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.locale import get_translation
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import examples_folder
+
+_ = get_translation("extensions")
+
+TEXTS = "reference/response-flags.yaml"
+EXAMPLE = "reference/response-flags"
+SIDES = {"downstream": _("downstream"), "proxy": _("this proxy"), "upstream": _("upstream")}
+
+STEP = re.compile(r"^(?=\$ )", re.MULTILINE)
+# Of a line in Istio's default format: status, flags and details, which may be empty.
+LINE = re.compile(
+    r'^\[\S+\] "[^"]*" (?P<status>\d+) (?P<flags>\S+) (?P<details>\S*) ', re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One item of the texts."""
+
+    flag: str
+    name: str
+    side: str
+    means: str
+    status: str
+    details: list[str]
+    causes: list[str]
+    remedies: list[str]
+    chapters: list[str] = field(default_factory=list)
+    unplayed: str = ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Some steps of a transcript that end in a line of the access log, as `source` has them."""
+
+    source: Path
+    text: str
+    status: str
+    flags: list[str]
+    details: str
+
+
+class ResponseFlags(SphinxDirective):
+    """`{response-flags}` shows the table of all flags, and then a section of each."""
+
+    def run(self) -> list[nodes.Node]:
+        """The nodes to put in the directive's place."""
+        folder = examples_folder(self.env) / EXAMPLE
+        lines = list(recorded(folder))
+        for path in (Path(self.env.srcdir) / TEXTS, *folder.glob("*.console")):
+            self.env.note_dependency(path)
+        flags = read(Path(self.env.srcdir))
+        found = self.parse_text_to_nodes(table(flags))
+        for item in flags:
+            found.append(self.section(item, [one for one in lines if item.flag in one.flags]))
+        return found
+
+    def section(self, flag: Flag, lines: list[Recorded]) -> nodes.section:
+        """The section of a flag, with the first of the lines that have it."""
+        if bool(lines) == bool(flag.unplayed):
+            raise fault(flag.flag, "needs either a recorded line or `unplayed`, and not both")
+        title = nodes.title("", f"{flag.flag}: {flag.name}")
+        section = nodes.section("", title, names=[anchor(flag.flag)], ids=[anchor(flag.flag)])
+        self.set_source_info(title)
+        self.state.document.note_explicit_target(section)
+        section += self.parse_text_to_nodes(text(flag))
+        if lines:
+            block = nodes.literal_block(lines[0].text, lines[0].text, language="console")
+            block["source"], block.line = str(lines[0].source), 1
+            section += block
+        return section
+
+
+def read(source: Path) -> list[Flag]:
+    """The flags that the texts explain, in their order; `source` is the folder of the book.
+
+    Raises ExtensionError with file, flag and cause for an item that is not as agreed.
+    """
+    flags = []
+    for item in yaml.safe_load((source / TEXTS).read_text("utf-8")):
+        name = str(item.get("flag", item))
+        try:
+            flag = Flag(**item)
+        except TypeError as error:  # an unknown or a missing key
+            raise fault(name, str(error).partition("() ")[2]) from None
+        if flag.side not in SIDES:
+            raise fault(name, f"the side {flag.side!r} is none of {', '.join(SIDES)}")
+        for chapter in flag.chapters:
+            if not (source / f"{chapter}.md").exists():
+                raise fault(name, f"there is no chapter {chapter}")
+        flags.append(flag)
+    return flags
+
+
+def fault(flag: str, cause: str) -> ExtensionError:
+    """What stops the build because of one flag."""
+    return ExtensionError(f"{TEXTS}: {flag}: {cause}")
+
+
+def recorded(folder: Path) -> Iterator[Recorded]:
+    """The access-log lines in the transcripts of a folder, each with the steps that led to it."""
+    for path in sorted(folder.glob("*.console")):
+        steps = ""
+        for step in STEP.split(path.read_text("utf-8"))[1:]:
+            steps += step
+            for line in LINE.finditer(step):
+                flags = line["flags"].split(",")
+                yield Recorded(path, steps.strip(), line["status"], flags, line["details"])
+                steps = ""
+
+
+def anchor(flag: str) -> str:
+    """The name of the place that explains a flag."""
+    return flag.lower()
+
+
+def table(flags: list[Flag]) -> str:
+    """The table of all flags, in Markdown."""
+    head = [_("Flag"), _("Caused by"), _("Status"), _("Name and meaning")]
+    rows = [head, ["---"] * len(head)]
+    for item in flags:
+        link = f"[{item.flag}](#{anchor(item.flag)})"
+        means = f"**{item.name}**: {item.means}"
+        rows.append([link, SIDES[item.side], item.status, means])
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def text(flag: Flag) -> str:
+    """What a section says of its flag, in Markdown."""
+    details = [
+        f"`{words.replace('*', '…')}`" if words else str(_("empty")) for words in flag.details
+    ]
+    lines = [flag.means, ""]
+    lines += [f"- {_('Caused by:')} {SIDES[flag.side]}", f"- {_('Status:')} {flag.status}"]
+    lines += [f"- {_('Details:')} {', '.join(details)}", ""]
+    lines += [f"**{_('Usual causes')}**", "", *(f"- {cause}" for cause in flag.causes), ""]
+    lines += [f"**{_('What to do')}**", "", *(f"- {remedy}" for remedy in flag.remedies), ""]
+    if flag.chapters:
+        links = ", ".join(f"[](/{chapter}.md)" for chapter in flag.chapters)
+        lines += [_("More in {links}.").format(links=links), ""]
+    if flag.unplayed:
+        lines += [_("The lab has no line with this flag: {why}").format(why=flag.unplayed)]
+    return "\n".join(map(str, lines))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_directive("response-flags", ResponseFlags)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
