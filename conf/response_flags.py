@@ -77,7 +77,7 @@ class ResponseFlags(SphinxDirective):
         return found
 
     def section(self, flag: Flag, lines: list[Recorded]) -> nodes.section:
-        """The section of a flag, with the first of the lines that have it."""
+        """The section of a flag, with the lines that have it."""
         if bool(lines) == bool(flag.unplayed):
             raise fault(flag.flag, "needs either a recorded line or `unplayed`, and not both")
         title = nodes.title("", f"{flag.flag}: {flag.name}")
@@ -85,9 +85,9 @@ class ResponseFlags(SphinxDirective):
         self.set_source_info(title)
         self.state.document.note_explicit_target(section)
         section += self.parse_text_to_nodes(text(flag))
-        if lines:
-            block = nodes.literal_block(lines[0].text, lines[0].text, language="console")
-            block["source"], block.line = str(lines[0].source), 1
+        for line in lines:
+            block = nodes.literal_block(line.text, line.text, language="console")
+            block["source"], block.line = str(line.source), 1
             section += block
         return section
 
