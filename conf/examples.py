@@ -102,19 +102,30 @@ class Example(SphinxDirective):
         return addnodes.only("", line, expr="html")
 
 
+COLUMNS = re.compile(r"\S {2,}\S")
+LONG = 120  # characters of a line that is read wrapped rather than scrolled
+
+
 class FileCaptions(SphinxTransform):
     """Puts the file's name above each block that shows a file of an example."""
 
     default_priority = 200  # before captions get their anchors, at 210
 
     def apply(self, **_kwargs: Any) -> None:
-        """Change the blocks of the document, and mark those that hold no command."""
+        """Change the blocks; mark those that hold no command, and those with a table."""
         examples = examples_folder(self.env)
         for block in list(self.document.findall(nodes.literal_block)):
             if block.get("language") in ("console", "text") and not PROMPT.search(block.astext()):
                 block["classes"].append("output")
+            if is_tabular(block.astext()):
+                block["classes"].append("tabular")
             if is_shown(block, examples) and not is_captioned(block):
                 add_caption(block)
+
+
+def is_tabular(text: str) -> bool:
+    """Whether a transcript has a table, and no line so long that it has to wrap."""
+    return bool(COLUMNS.search(text)) and max(map(len, text.splitlines())) <= LONG
 
 
 def examples_folder(env: BuildEnvironment) -> Path:

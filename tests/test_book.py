@@ -20,6 +20,8 @@ from lab.paths import EXAMPLES, RECORDINGS, ROOT
 from sphinx.errors import ExtensionError
 from stamp import stamp_text
 
+from examples import is_tabular
+
 CONF = ROOT / "conf"
 
 
@@ -231,6 +233,18 @@ def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, Beautifu
         for block in page.select("div.highlight-console pre, div.highlight-text pre"):
             has_command = re.search(r"^\$ ", block.get_text(), re.MULTILINE) is not None
             assert (block in with_button) == has_command, f"{path}: {block.get_text()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "tabular"),
+    [
+        ("$ kubectl get pods\nNAME   READY\nshop   1/1\n", True),
+        ("NAME   READY\n" + "x" * 121, False),
+        ("$ kubectl apply \\\n    -f shop.yaml\nservice/shop created\n", False),
+    ],
+)
+def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
+    assert is_tabular(text) == tabular
 
 
 def test_manifests_are_copied_whole(pages: dict[Path, BeautifulSoup]) -> None:
