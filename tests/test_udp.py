@@ -22,7 +22,7 @@ Sh = Callable[[str], tuple[str, int]]
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Playing]:
-    """The names behind the ingress gateway, as the third transcript leaves them."""
+    """The names behind the ingress gateway, as the second transcript leaves them."""
     with turn(NAMES) as example, playing(example, Source.RECORDED) as running:
         play_to_envoy_filter(running)
         yield running
@@ -30,7 +30,7 @@ def mesh() -> Iterator[Playing]:
 
 def play_to_envoy_filter(running: Playing) -> None:
     """Applies what the transcripts apply, in their order: a state is known by its history."""
-    for path in running.example.transcripts[:3]:
+    for path in running.example.transcripts[:2]:
         for step in transcript.read(path).steps:
             if step.command.startswith("kubectl "):
                 running.shell.run(step.command)
