@@ -103,6 +103,7 @@ PIECES = (
 # What stays on one page: code of so many lines of 80 characters, tables of so many characters.
 SHORT_CODE = 14
 SHORT_TABLE = 500
+WHOLE_COLUMNS = 110  # so many columns of a manifest are set in one line, smaller if need be
 
 
 def string(text: str) -> str:
@@ -458,8 +459,12 @@ class Writer:
             location=node,
             hl_lines=arguments.get("hl_lines", ()),
         )
-        height = sum(1 + len(line) // 80 for line in node.astext().split("\n"))
-        return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
+        widths = [len(line) for line in node.astext().split("\n")]
+        height = sum(1 + width // 80 for width in widths)
+        # A line that wraps is two when it is copied, which is no longer the manifest.
+        whole = language == "yaml" and max(widths) <= WHOLE_COLUMNS
+        columns = f"columns: {max(widths)}, " if whole else ""
+        return f"code-block({columns}breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
 
     visit_doctest_block = visit_literal_block
 

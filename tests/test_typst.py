@@ -197,6 +197,13 @@ def test_a_copied_manifest_says_the_same(page: Callable[..., Book]) -> None:
     assert list(yaml.safe_load_all(copied)) == list(yaml.safe_load_all(manifest))
 
 
+def test_a_long_line_of_a_manifest_is_copied_as_one(page: Callable[..., Book]) -> None:
+    manifest = 'value:\n  "@type": type.googleapis.com/' + "abcd." * 15 + "v3\n  name: x"
+    assert len(manifest.splitlines()[1]) > CODE_COLUMNS
+    lines = page(f"# Title\n\n```yaml\n{manifest}\n```\n").pdf.pages[2].extract_text().split("\n")
+    assert "\n".join(lines[1:-1]) == manifest
+
+
 def test_long_lines_stay_whole(sample: Book) -> None:
     long_lines = LONG_LINE.findall((SAMPLE / "problems" / "logs.md").read_text())
     printed = "".join("".join(sample.lines).split())
