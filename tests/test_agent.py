@@ -351,7 +351,23 @@ def test_a_second_agent_is_refused(copy_of: Copy, pilot_agent: Put) -> None:
         running.shell.run("kubectl apply -f reports.yaml -f gateway.yaml")
         (failure,) = running.server.failures
     assert str(failure).startswith("no second pilot-agent for edge-")
-    assert failure.remedy == "the lab plays one pod with pilot-agent at a time"
+    remedy = "the lab plays one pod with pilot-agent at a time; nothing was changed"
+    assert failure.remedy == remedy
+
+
+@pytest.mark.usefixtures("silent_istiod")
+def test_a_second_agent_leaves_the_first_as_it_is(copy_of: Copy, pilot_agent: Put) -> None:
+    pilot_agent(STAND_IN)
+    with playing(copy_of(GRACEFUL), Source.LIVE) as running:
+        run(running, APPLY)
+        pods = run(running, "kubectl -n shop get pods")
+        running.shell.run("kubectl apply -f classic-sidecar.yaml")
+        (failure,) = running.server.failures
+        running.server.failures.clear()
+        assert f": that of {edge(running).name} has its ports" in failure.cause
+        assert run(running, "kubectl -n shop get pods") == pods
+        run(running, f"kubectl -n shop logs -f {edge(running).name} > /dev/null & sleep 0.3")
+        run(running, "kubectl -n shop delete pod -l app=edge; wait")
 
 
 def test_where_namespaces_are_not_allowed_the_lab_says_how_to_allow_them(

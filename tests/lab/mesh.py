@@ -195,6 +195,7 @@ class Mesh:
 
     def _move_to(self, cluster: Cluster, state: Recording) -> None:
         """Makes what runs the same as what the cluster says."""
+        self._check_agents(pods_in(cluster.snapshot()))
         changed = getattr(self, "state", None) is not state
         self.cluster, self.state = cluster, state
         if changed:
@@ -226,6 +227,16 @@ class Mesh:
         for name, cause in rejected.items():
             if cause and not _meant_to_be_rejected(cluster):
                 raise LabError(f"Envoy of {wanted[name].name} rejected: {cause}")
+
+    def _check_agents(self, pods: list[Pod]) -> None:
+        """Raises LabError for a second pod with pilot-agent, while the mesh is as it was."""
+        agents = [pod for pod in pods if pod.proxy_type and pod.deployment in self.example.agent]
+        agents.sort(key=lambda pod: _id(pod) not in self.proxies)
+        for other in agents[1:]:
+            raise LabError(
+                f"no second pilot-agent for {other.name}: that of {agents[0].name} has its ports",
+                remedy="the lab plays one pod with pilot-agent at a time; nothing was changed",
+            )
 
     @property
     def _services(self) -> Path:
@@ -259,12 +270,6 @@ class Mesh:
             return Proxy(pod, folder, self._dns.place, self.authority, override)
         if override:
             raise LabError(f"pod {pod.name}: the lab plays no {_OVERRIDE} with pilot-agent")
-        for other in self.proxies.values():
-            if isinstance(other, Agent):
-                raise LabError(
-                    f"no second pilot-agent for {pod.name}: that of {other.pod.name} has its ports",
-                    remedy="the lab plays one pod with pilot-agent at a time",
-                )
         return Agent(pod, folder, self._dns.place, self.authority)
 
     def _take_network(self) -> None:
