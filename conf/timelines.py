@@ -40,6 +40,7 @@ GROUP = re.compile(r"(\S+\.console)(?: (\d+))?: (.+)")
 
 # In pixels of the drawing, which is scaled to the page.
 WIDTH, LEFT, RIGHT, ROW, BAR = 720, 60, 14, 22, 14
+LETTER = 6.2  # about as wide as a letter of this font
 FONT = """font-family="'Source Sans 3', sans-serif" font-size="12\""""
 ANSWERED, FAILED = "#b9d7ea", "#f2b8a2"
 
@@ -167,7 +168,9 @@ def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
             f'<rect x="{x(bar.start)}" y="{y}" width="{width}" height="{BAR}" fill="{fill}" '
             f'stroke="#555" stroke-width="0.5"/>'
         )
-        yield f'<text x="{float(x(bar.start)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
+        beside = bar is row[-1] and float(width) < LETTER * len(bar.what)
+        edge = bar.end if beside else bar.start
+        yield f'<text x="{float(x(edge)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -49,6 +49,18 @@ def test_the_drawing_holds_every_bar_at_its_scale_and_escapes_what_it_says() -> 
     assert {"One & two", "<503>", "-1 s", "5 s"} <= {*texts}
 
 
+def test_what_is_too_long_for_the_last_bar_of_a_row_stands_beside_it() -> None:
+    short = OUTPUT.replace(
+        "Z to 2026-01-31T12:00:06.000Z  slow", "Z to 2026-01-31T12:00:01.000Z  slow"
+    )
+    svg = ElementTree.fromstring(drawing([read("One", short)]))  # noqa: S314 (our own)
+    texts = {item.text: item for item in svg if item.tag.endswith("text")}
+    rects = [item for item in svg if item.tag.endswith("rect")][1:]
+    ends = [float(rect.attrib["x"]) + float(rect.attrib["width"]) for rect in rects]
+    assert float(texts["no answer"].attrib["x"]) > ends[0]
+    assert float(rects[1].attrib["x"]) < float(texts["200"].attrib["x"]) < ends[1]
+
+
 PAGE = "# Title\n\n```{{timelines}}\n{}\n```\n"
 
 
