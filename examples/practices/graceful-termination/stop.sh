@@ -1,6 +1,6 @@
-# Ends a pod while a client watches it, and tells what the client and pilot-agent saw.
+# Ends one pod while a client watches it, and tells what the client and pilot-agent saw.
 # Usage: bash stop.sh LABEL PORT WHAT...
-pod=$(kubectl -n shop get pod -l "$1" -o name)
+pod=$(kubectl -n shop get pod -l "$1" -o name | head -n 1)
 place=$(kubectl -n shop get "$pod" -o jsonpath='{.status.podIP}'):$2
 log=$(mktemp) watch=$(mktemp)
 kubectl -n shop logs -f "$pod" -c istio-proxy --tail=0 > "$log" &
