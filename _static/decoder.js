@@ -153,12 +153,20 @@ const accessLog = (() => {
     const at = isText >= 0 ? isText : line.search(/\{\s*"/);
     if (at >= 0) {
       const result = (isText >= 0 ? readText : readJson)(line, at, data);
+      if (!result.message && isOpen(result.values.response_code_details)) {
+        return { message: fill(data.messages.open, {}) };
+      }
       if (!result.message) {
         return { ...result, prefix: line.slice(0, at).trim() };
       }
       return { message: otherFormat(line.slice(isText >= 0 ? at : 0), data) ?? result.message };
     }
     return { message: otherFormat(line, data) ?? fill(data.messages.start, {}) };
+  }
+
+  /* Whether a brace is open at the end: a format with blanks in the details was cut at one. */
+  function isOpen(text) {
+    return text.split("{").length > text.split("}").length;
   }
 
   function otherFormat(line, data) {
@@ -221,6 +229,7 @@ const accessLog = (() => {
     line.details = explainDetails(line, data);
     line.explained = [...line.flags.map((flag) => explainFlag(flag, data)), ...line.details];
     line.verdict = verdict(line, data);
+    line.remedies = remedies(line, cluster);
     return line;
   }
 
@@ -251,11 +260,24 @@ const accessLog = (() => {
     const found = keys.map((key) => {
       const value = line.values[key];
       const text = value.replace(/\s/g, "_");
-      const known = data.details.find((detail) => text.includes(detail.contains));
+      const known = data.details.find(
+        (detail) =>
+          text.includes(detail.contains) &&
+          Object.entries(detail.where ?? {}).every(([key, own]) => line.values[key] === own),
+      );
       const values = { host: host(line, data), code: line.values.response_code };
-      return known && { value, key, means: fill(known.means, values), do: [], links: known.links };
+      const means = known && fill(known.means, values);
+      return known && { value, key, means, do: known.remedies ?? [], links: known.links };
     });
     return found.filter(Boolean);
+  }
+
+  /* What to do: what the exact reason asks for, or else each flag; that retries failed is no cause. */
+  function remedies(line, cluster) {
+    const exact = [...(cluster?.remedies ?? []), ...line.details.flatMap((item) => item.do)];
+    const causes = line.explained.filter((item) => item.value !== "URX" && item.do.length > 0);
+    const flagged = (causes.length > 0 ? causes : line.explained).flatMap((item) => item.do);
+    return [...new Set(exact.length > 0 ? exact : flagged)];
   }
 
   /* One to three sentences: who made the answer, and why. */
@@ -518,7 +540,7 @@ if (typeof document !== "undefined") {
 
   function requestSection(request) {
     const decisive = request.lines.find((line) => line.number === request.decisive);
-    const remedies = decisive.explained.flatMap((item) => item.do);
+    const { remedies } = decisive;
     const links = new Map(
       decisive.explained.flatMap((item) => item.links.map((page) => [page.href, page])),
     );
@@ -553,6 +575,10 @@ if (typeof document !== "undefined") {
   byId("decoder").addEventListener("submit", (event) => {
     event.preventDefault();
     show();
+    const answer = byId("decoder-answer");
+    if (answer.getBoundingClientRect().top > window.innerHeight / 2) {
+      answer.scrollIntoView();
+    }
   });
   byId("decoder").addEventListener("reset", () => {
     byId("decoder-answer").replaceChildren();

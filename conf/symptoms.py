@@ -68,7 +68,7 @@ class Chapter:
             for text in texts:
                 if text not in self.outputs:
                     yield f"no output of this chapter's example has the symptom {text!r}"
-        if not list(self.symptoms()):
+        if self.docname.startswith(PARTS) and not list(self.symptoms()):
             yield "no symptom leads to this chapter: declare one in its front matter"
 
 
@@ -100,15 +100,18 @@ def kinds() -> dict[str, str]:
 
 
 def read(source: Path) -> Iterator[Chapter]:
-    """The chapters below the source folder, each with the transcripts of its example."""
-    for part in PARTS:
-        for path in sorted((source / part).glob("*.md")):
-            front = FRONT_MATTER.match(path.read_text("utf-8"))
-            declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
-            folder = source.parent / "examples" / part / path.stem
-            texts = (p.read_text("utf-8") for p in sorted(folder.glob("*.console")))
-            outputs = "\n".join(COMMAND.sub("\n", text) for text in texts)
-            yield Chapter(f"{part}/{path.stem}", declared, outputs)
+    """The chapters below the source folder, each with the transcripts of its example.
+
+    Other pages that declare symptoms count too, and those that have an example of their own.
+    """
+    paths = [*source.glob("*/*.md")]
+    for path in sorted(paths, key=lambda path: (path.parent.name not in PARTS, path)):
+        front = FRONT_MATTER.match(path.read_text("utf-8"))
+        declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
+        docname = f"{path.parent.name}/{path.stem}"
+        texts = sorted((source.parent / "examples" / docname).glob("*.console"))
+        outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)
+        yield Chapter(docname, declared, outputs)
 
 
 def markdown(chapters: list[Chapter]) -> str:

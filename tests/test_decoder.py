@@ -187,11 +187,11 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         (made(**TCP), "The TCP connection to 10.0.0.5:8080 ended without a fault."),
         (
             made(**TCP | {"flags": "UF", "host": "-"}),
-            "The TCP connection ended with a fault. The proxy could",
+            "The TCP connection was refused, or ended with a fault. The proxy could",
         ),
         (
             made(**TCP, end="transport socket timeout was reached"),
-            "The TCP connection ended with a fault. The downstream did not complete its TLS",
+            "The TCP connection was refused, or ended with a fault. The downstream did not complete its TLS",
         ),
     ],
 )
@@ -490,9 +490,35 @@ def test_every_text_of_the_decoder_is_used_and_every_used_one_is_there(
 
 def test_every_detail_can_be_reached(decode: Decode, data: dict[str, Any]) -> None:
     for detail in data["details"]:
-        line = only_line(decode(made(reason=detail["contains"])))
+        route = detail.get("where", {}).get("route_name", "default")
+        line = only_line(decode(made(reason=detail["contains"], route=route)))
         means = detail["means"].replace("{host}", "10.0.0.5:8080")
         assert line["explained"][0]["means"] == means, detail["contains"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"flags": "URX,UF", "reason": "delayed_connect_error:_Connection_refused"}, "targetPort"),
+        ({"flags": "UF", "reason": "TLS_error:WRONG_VERSION_NUMBER:TLS_error_end"}, "tls.mode"),
+        ({"details": "direct_response", "route": "block_all"}, "ServiceEntry"),
+        ({"flags": "UH", "details": "-", "cluster": "BlackHoleCluster"}, "ServiceEntry"),
+        ({"details": "rbac_access_denied_matched_policy[none]"}, "authorizationpolicies"),
+        ({"flags": "URX", "details": "via_upstream"}, "retries"),
+    ],
+)
+def test_what_to_do_follows_the_exact_reason_first(
+    decode: Decode, values: dict[str, str], said: str
+) -> None:
+    remedies = only_line(decode(made(**values)))["remedies"]
+    assert said in remedies[0] or said in remedies[1]
+    assert len(remedies) == len(set(remedies)) <= 3
+
+
+def test_details_with_a_blank_are_not_cut_in_two(decode: Decode, data: dict[str, Any]) -> None:
+    details = "upstream_reset_before_response_started{connection_failure,TLS error}"
+    (fault,) = decode(made(details=details))["faults"]
+    assert fault["message"] == data["messages"]["open"]
 
 
 def test_every_chapter_that_a_detail_names_exists() -> None:
