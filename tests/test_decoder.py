@@ -191,7 +191,7 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         ),
         (
             made(**TCP, end="transport socket timeout was reached"),
-            "The TCP connection was refused, or ended with a fault. The downstream did not complete its TLS",
+            "The TCP connection was refused, or ended with a fault. The downstream did not",
         ),
     ],
 )
