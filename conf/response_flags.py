@@ -106,6 +106,9 @@ def read(source: Path) -> list[Flag]:
             raise fault(name, str(error).partition("() ")[2]) from None
         if flag.side not in SIDES:
             raise fault(name, f"the side {flag.side!r} is none of {', '.join(SIDES)}")
+        for words in (*flag.details, *flag.causes, *flag.remedies):
+            if not isinstance(words, str):  # YAML takes a colon and a blank for a mapping
+                raise fault(name, f"not a text, quote it: {words}")
         for chapter in flag.chapters:
             if not (source / f"{chapter}.md").exists():
                 raise fault(name, f"there is no chapter {chapter}")

@@ -521,6 +521,13 @@ def test_details_with_a_blank_are_not_cut_in_two(decode: Decode, data: dict[str,
     assert fault["message"] == data["messages"]["open"]
 
 
+def test_every_remedy_is_a_text(data: dict[str, Any]) -> None:
+    items = [*data["details"], *data["clusters"], *data["flags"]]
+    remedies = [remedy for item in items for remedy in item.get("remedies", [])]
+    assert remedies
+    assert [remedy for remedy in remedies if not isinstance(remedy, str)] == []
+
+
 def test_every_chapter_that_a_detail_names_exists() -> None:
     details = yaml.safe_load((BOOK / access_log.TEXTS).read_text())["details"]
     chapters = {chapter for detail in details for chapter in detail.get("chapters", [])}

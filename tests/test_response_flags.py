@@ -143,6 +143,7 @@ def book_of(root: Path, **changes: Any) -> Path:
         ({"frogs": "1"}, "got an unexpected keyword argument 'frogs'"),
         ({"means": None}, "missing 1 required positional argument: 'means'"),
         ({"side": "left"}, "the side 'left' is none of downstream, proxy, upstream"),
+        ({"remedies": [{"Do": "it"}]}, "not a text, quote it: {'Do': 'it'}"),
         ({"chapters": ["problems/nope"]}, "there is no chapter problems/nope"),
     ],
 )
