@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -524,12 +525,21 @@ def test_the_version_of_a_response_follows_from_its_content() -> None:
     assert version("a") == version("a") != version("b")
 
 
+def test_a_process_whose_lab_died_before_it_began_does_not_begin() -> None:
+    gone = os.getppid()  # not the parent of what starts here
+    start = partial(processes._die_with_parent, gone)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], preexec_fn=start
+    ) as process:
+        assert process.wait() == -signal.SIGKILL
+
+
 def test_a_released_address_is_free_although_another_thread_starts_a_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forked, tell = os.pipe()
 
-    def start_slowly() -> None:
+    def start_slowly(_: int) -> None:
         os.write(tell, b"x")
         time.sleep(0.2)
 

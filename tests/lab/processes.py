@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -50,7 +51,7 @@ def spawn(
             cwd=cwd,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(_die_with_parent, os.getpid()),
         )
 
     process = None
@@ -129,5 +130,8 @@ _starter = ThreadPoolExecutor(max_workers=1)
 _libc = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
+    """Asks the kernel for it; a parent that died before that is noticed here."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
