@@ -32,9 +32,11 @@ def main() -> None:
     for example in (example for example in find_all() if not example.agent):
         _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
         _row(f"replay: {example.name}", partial(_replay, example), 4.0, 3)
-    sidecars = load("lab/envoy-filters")
-    what = "mesh ready: three sidecars, two gateways"
-    _row(what, partial(_ready, sidecars, "apps.yaml"), 0.8, 5)
+    for what, name in (
+        ("mesh ready: three sidecars, one gateway", "debugging/access-logs"),
+        ("mesh ready: three sidecars, two gateways", "lab/envoy-filters"),
+    ):
+        _row(what, partial(_ready, load(name), "apps.yaml"), 0.8, 5)
     _row("make test", _tests, 90.0, 1)
 
 
