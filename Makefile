@@ -36,7 +36,7 @@ pdf: $(READY) ## Build the PDF edition
 	@cp $(BUILD)/typst/istio-operations-guide.pdf $(BUILD)/
 
 test: lint ## Check and build everything, and replay every example from its recordings
-	@$(PY) -m pytest -q -n 3 --dist loadfile
+	@$(PY) -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder
 
 test-browser: html $(BROWSER) ## Try the pages with scripts in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }

@@ -2,6 +2,7 @@
 
 An example has its loopback network to itself: the lab refuses to play it twice at a time. Tests
 run side by side, so each takes a turn at the examples that it plays, by a lock on their folders.
+A worker gets the tests of a file in one go, or those of them that play the same example.
 """
 
 from __future__ import annotations
@@ -23,6 +24,22 @@ from typing import Any
 import pytest
 from lab import tools
 from lab.example import Example, load
+
+# They take the longest, and begin first: else a worker would be alone with one of them at the end.
+_FIRST = ("test_failures.py", "test_book.py", "test_examples.py", "test_mesh.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests in groups for `--dist loadgroup`, and the longest ones first."""
+    for item in items:
+        group = item.path.name
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            example = item.callspec.params.get("example", "")
+            group += f" {getattr(example, 'name', example)}"
+        item.add_marker(pytest.mark.xdist_group(group))
+    rank = {name: number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(_FIRST)))
 
 
 @contextlib.contextmanager

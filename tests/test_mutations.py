@@ -8,18 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from conftest import Traces, eventually
 from lab import commands, tools
 from lab import mutations as subject
 from lab.errors import LabError
 from lab.example import Example, find_all
-from lab.manifests import read_manifest
+from lab.manifests import read_manifest, read_yaml
 from lab.mutations import Mutation, Outcome, judge, load_accepted, mutations, run, share, summary
 from lab.paths import ROOT
 from lab.recordings import Verdict
@@ -30,6 +30,7 @@ EXAMPLES = find_all()
 Copy = Callable[[str], Example]
 
 
+@cache
 def every_mutation() -> list[Mutation]:
     return [m for example in EXAMPLES for path in example.manifests for m in mutations(path)]
 
@@ -142,7 +143,7 @@ def test_a_block_of_text_changes_and_what_follows_it_does_not(tmp_path: Path) ->
 def leaves(value: object) -> list[object]:
     if isinstance(value, dict):
         return [leaf for key, inner in value.items() for leaf in [key, *leaves(inner)]]
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [leaf for inner in value for leaf in leaves(inner)]
     return [value]
 
@@ -153,7 +154,7 @@ def test_each_change_of_the_examples_changes_one_value_and_no_other_byte(tmp_pat
         before, after = change.file.read_text(), (tmp_path / change.file.name).read_text()
         assert after[: change.start] == before[: change.start]
         assert after[len(after) - len(before) + change.end :] == before[change.end :]
-        old, new = (leaves(list(yaml.safe_load_all(text))) for text in (before, after))
+        old, new = (leaves(read_yaml(text, change.file)) for text in (before, after))
         assert sum(a != b for a, b in zip(old, new, strict=True)) == 1, change
 
 
