@@ -11,21 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from conftest import listening_places, turn
-from lab import play, processes, recordings, transcript, xds
+from conftest import Traces, eventually, listening_places, turn
+from lab import play, recordings, transcript, xds
 from lab.cluster import Cluster, Key, Pod, pods_in
 from lab.discovery import Discovery
 from lab.discovery import Key as Subscribed
@@ -525,37 +521,37 @@ def test_the_version_of_a_response_follows_from_its_content() -> None:
     assert version("a") == version("a") != version("b")
 
 
-def test_a_process_whose_lab_died_before_it_began_does_not_begin() -> None:
-    gone = os.getppid()  # not the parent of what starts here
-    start = partial(processes._die_with_parent, gone)
-    with subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], preexec_fn=start
-    ) as process:
-        assert process.wait() == -signal.SIGKILL
+# Starts processes as fast as it can, and is killed at some moment.
+DYING_LAB = """
+import os, signal, sys, threading, time
+from subprocess import DEVNULL
+from lab import processes
+def start():
+    while True:
+        processes.spawn(["sleep", "31"], stdout=DEVNULL, stderr=DEVNULL)
+threading.Thread(target=start, daemon=True).start()
+time.sleep(float(sys.argv[1]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
-def test_a_released_address_is_free_although_another_thread_starts_a_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    forked, tell = os.pipe()
+@pytest.mark.parametrize("seconds", [0.02, 0.05, 0.1])
+def test_what_a_lab_starts_as_it_dies_does_not_outlive_it(seconds: float, traces: Traces) -> None:
+    lab = [sys.executable, "-c", DYING_LAB, str(seconds)]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    assert subprocess.run(lab, env=env, check=False).returncode == -signal.SIGKILL
+    traces.assert_nothing_left()
 
-    def start_slowly(_: int) -> None:
-        os.write(tell, b"x")
-        time.sleep(0.2)
 
-    monkeypatch.setattr(processes, "_die_with_parent", start_slowly)
-    with socket.socket() as guard, socket.socket() as next_guard:
-        guard.bind(("127.0.0.1", 0))
-        address = guard.getsockname()
-        start = partial(processes.spawn, ["true"], stdout=DEVNULL, stderr=DEVNULL)
-        with ThreadPoolExecutor() as other:
-            started = other.submit(start)
-            os.read(forked, 1)
-            processes.release(guard)
-            next_guard.bind(address)
-        processes.stop(started.result())
-    os.close(forked)
-    os.close(tell)
+def test_a_lab_that_is_killed_does_not_take_another_one_along(traces: Traces) -> None:
+    env = os.environ | {"LAB_PROCESS": "1"}
+    lab, program = [sys.executable, "-c", DYING_LAB, "0.02"], ["sleep", "31"]
+    other = subprocess.Popen(program, env=env)
+    subprocess.run(lab, env=env | {"PYTHONPATH": str(ROOT / "tests")}, check=False)
+    assert eventually(lambda: len(traces.processes()) == 1)
+    assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 # Serving xDS

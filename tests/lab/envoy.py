@@ -131,26 +131,32 @@ class Proxy:
         versions = {key: xds.version(content) for key, content in self._served.items()}
         self._rejected &= set(versions.values())
         deadline = time.monotonic() + _TIMEOUT
+        seen: set[str] | None = None
+        counts = _Counts()
         while True:
-            stats = self._stats()
+            seen, before = self._versions(), seen
             missing, secrets = (
-                {versions[key] for key in keys} - stats.versions - self._rejected
+                {versions[key] for key in keys} - seen - self._rejected
                 for keys in self._subscriptions()
             )
-            # Each rejection leaves one response out: its version never shows.
-            left_out = len(missing) <= stats.rejections - self._rejections
-            if left_out and len(secrets) <= stats.refusals - self._refusals and not stats.warming:
-                break
+            # Counting takes Envoy five times as long as this: not while there is progress.
+            if seen and seen == before:
+                counts = self._counts()
+                # Each rejection leaves one response out: its version never shows.
+                rejected, refused = len(missing), len(secrets)
+                left_out = rejected <= counts.rejections - self._rejections
+                if left_out and refused <= counts.refusals - self._refusals and not counts.warming:
+                    break
             if self._process is None or self._process.poll() is not None:
                 raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
             if time.monotonic() > deadline:
                 raise LabError(
                     f"Envoy of {self.pod.name} did not take its configuration in {_TIMEOUT:.0f} s: "
-                    f"{stats.warming or 'no'} listeners or clusters are warming"
+                    f"{counts.warming or 'no'} listeners or clusters are warming"
                 )
             time.sleep(_POLL)
         self._rejected |= missing | secrets
-        self._rejections, self._refusals = stats.rejections, stats.refusals
+        self._rejections, self._refusals = counts.rejections, counts.refusals
         return self._cause() if missing else ""
 
     def _subscriptions(self) -> tuple[set[Key], set[Key]]:
@@ -176,23 +182,29 @@ class Proxy:
         """Where the admin interface listens, as host:port."""
         return f"{self.pod.address}:{ADMIN_PORT}"
 
-    def _stats(self) -> _Stats:
-        wanted = r"version_text|update_rejected|listeners_warming|warming_clusters|listeners_active"
-        try:
-            _, body = self.admin("GET", f"/stats?filter=({wanted})")
-        except (OSError, http.client.HTTPException):
-            return _Stats(set(), 0, 0, "all")
-        versions, rejections, refusals, warming = set(), 0, 0, 0
-        for name, _, value in (line.rpartition(": ") for line in body.splitlines()):
-            if name.endswith("version_text"):
-                versions.add(value.strip('"'))
-            elif name.startswith("sds."):
-                refusals += int(value)
+    def _versions(self) -> set[str]:
+        """The versions of the configuration that Envoy has taken; nothing before it is up."""
+        lines = self._stats("filter=version_text&type=TextReadouts")
+        return {value.strip('"') for _, value in lines}
+
+    def _counts(self) -> _Counts:
+        counts = _Counts()
+        for name, value in self._stats("filter=update_rejected|listeners_warming|warming_clusters"):
+            if name.startswith("sds."):
+                counts.refusals += int(value)
             elif name.endswith("update_rejected"):
-                rejections += int(value)
-            elif name.endswith(("listeners_warming", "warming_clusters")):
-                warming += int(value)
-        return _Stats(versions, rejections, refusals, str(warming or ""))
+                counts.rejections += int(value)
+            else:
+                counts.warming += int(value)
+        return counts
+
+    def _stats(self, query: str) -> list[tuple[str, str]]:
+        """The statistics that are asked for, as names and values; none before Envoy is up."""
+        try:
+            _, body = self.admin("GET", f"/stats?{query}")
+        except (OSError, http.client.HTTPException):
+            return []
+        return [(name, value) for name, _, value in (s.rpartition(": ") for s in body.splitlines())]
 
     def _cause(self) -> str:
         """The reason that Envoy logs beside each rejection; it follows the counter by a moment."""
@@ -213,9 +225,8 @@ def environment(pod: Pod) -> dict[str, str]:
     return {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
 
 
-@dataclass(frozen=True)
-class _Stats:
-    versions: set[str]
-    rejections: int
-    refusals: int
-    warming: str
+@dataclass
+class _Counts:
+    rejections: int = 0
+    refusals: int = 0
+    warming: int = 0

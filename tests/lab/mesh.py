@@ -28,7 +28,7 @@ from lab.kubelet import Container, containers
 from lab.manifests import Object
 from lab.names import known, zone
 from lab.network import Forwarders
-from lab.processes import release, uninterrupted
+from lab.processes import uninterrupted
 from lab.recordings import Recording, Verdict
 from lab.termination import Running, terminate
 
@@ -97,7 +97,7 @@ class Mesh:
             if hasattr(self, "folder"):
                 shutil.rmtree(self.folder, ignore_errors=True)
             if self._guard:
-                release(self._guard)
+                self._guard.close()
 
     def apply(self, items: list[tuple[Object, Path | None]]) -> tuple[list[str], list[Verdict]]:
         """Applies objects as kubectl would, and waits until the mesh runs with them.

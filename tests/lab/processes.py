@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import ctypes
 import os
 import select
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +19,22 @@ from lab.errors import LabError
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that end the lab."""
 
-_PR_SET_PDEATHSIG = 1
 _GRACE = 3.0  # seconds between SIGTERM and SIGKILL
+
+_MARK = "LAB_PROCESS"  # a variable that all processes of a lab have, with its process id
+
+# Kills what has the mark, once its standard input has no writer left: the lab, or a process that is
+# about to become another program, and to have the mark. In turns, since what it finds may start
+# more.
+_REAPER = r"""
+read -r
+while found=$(grep -lsz "^$0\$" /proc/[0-9]*/environ); [[ $found ]]; do
+  for path in $found; do
+    pid=${path//[!0-9]/}
+    kill -KILL "$pid"
+  done
+done 2>/dev/null
+"""
 
 
 def spawn(
@@ -37,28 +49,26 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a session of its own, so that Ctrl-C reaches the lab alone.
 
-    The kernel kills it if the lab dies without a chance to stop it. Raises LabError if the program
-    cannot be started.
+    If the lab dies without a chance to stop it, it is killed. Raises LabError if the program cannot
+    be started.
     """
-
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=env,
-            cwd=cwd,
-            pass_fds=pass_fds,
-            start_new_session=True,
-            preexec_fn=partial(_die_with_parent, os.getpid()),
-        )
-
+    marked = (os.environ if env is None else env) | {_MARK: str(os.getpid())}
     process = None
     try:
-        # An exception in the middle of a wait could leave the other thread's lock taken for good.
         with uninterrupted():
-            process = _starter.submit(start).result()
+            _reaper()
+            # Without a function to run before the program, Python starts it by vfork: a copy of the
+            # lab would take fifteen times as long.
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=marked,
+                cwd=cwd,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
     except OSError as error:
         raise LabError(f"cannot start {command[0]}: {error.strerror}") from None
     except KeyboardInterrupt:
@@ -78,14 +88,6 @@ def stop(process: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
         _signal(process, signal.SIGKILL)
         await_end(process, None)
         process.poll()
-
-
-def release(guard: socket.socket) -> None:
-    """Closes a socket so that its address is free at once.
-
-    A process that another thread is about to start would keep it until it runs its own program.
-    """
-    _starter.submit(guard.close).result()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -125,13 +127,11 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(late)
 
 
-# "Parent" means the thread that starts a process: one that lives as long as the lab.
-_starter = ThreadPoolExecutor(max_workers=1)
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent(parent: int) -> None:
-    """Asks the kernel for it; a parent that died before that is noticed here."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+@cache
+def _reaper() -> None:
+    """Starts what kills the processes of this lab when it has died. It ends with the lab."""
+    command = ["bash", "-c", _REAPER, f"{_MARK}={os.getpid()}"]
+    # Without the mark of another lab, in whose shell this one may have been started.
+    env = {"PATH": os.environ.get("PATH", os.defpath)}
+    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, env=env, start_new_session=True)
+    atexit.register(reaper.communicate)
