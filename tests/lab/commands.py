@@ -107,7 +107,9 @@ def _busy(count: int) -> Iterator[None]:
 
 def _matrix(given: argparse.Namespace) -> int:
     wrong = []
-    for example in _examples(given, of_tests=False):
+    for version in matrix.ENVOYS:  # first: a process that is isolated cannot install anything
+        matrix.install(version)
+    for example in _examples(given, of_tests=False, agent=tools.built()):
         found = {}
         for version in matrix.ENVOYS:
             found[version] = matrix.play(example, version)
@@ -159,7 +161,7 @@ def _examples(
     """Those that are named, or else the guide's.
 
     With `of_tests`, also those of the tests; with `agent`, also those with pilot-agent, which are
-    slow. If there is one of these, this process is isolated.
+    slow and need the Go tools. If there is one of these, this process is isolated.
     """
     names = [given.example] if isinstance(given.example, str) else given.example
     everything = [*find_all(), *(find_all(TEST_EXAMPLES) if of_tests else [])]
