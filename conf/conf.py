@@ -11,6 +11,7 @@ from pathlib import Path
 
 # The project's own extensions stand beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
+import stamp
 
 project = "Istio Operations Guide"
 author = "The Istio Operations Guide authors"
@@ -33,6 +34,8 @@ extensions = [
 nitpicky = True
 # A block without a language is plain text, not a guess at Python.
 highlight_language = "none"
+# Figures, tables and listings have numbers, the same in both editions.
+numfig = True
 
 # Translation: one catalogue a chapter.
 # https://www.sphinx-doc.org/en/master/usage/advanced/intl.html
@@ -84,15 +87,19 @@ copybutton_here_doc_delimiter = "EOF"
 typst_subtitle = "Every command and output was run"
 
 
-def edition() -> str:
-    """Day and commit of the sources; without git, as in an unpacked archive, the day alone."""
-    day = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", "0"))))
+def edition() -> dict[str, str]:
+    """What tells this edition from others; without git, as in an unpacked archive, no commit."""
+    states = sorted((Path(__file__).parents[1] / "tests" / "recordings").glob("*/*/*/state.json"))
+    istio, envoy, _dates = stamp.versions(states)
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
+    facts = {"Istio": ", ".join(istio), "Envoy": ", ".join(envoy)}
+    facts["Edition"] = time.strftime("%Y-%m-%d", time.gmtime(epoch))
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=10", "HEAD"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return day
-    return f"{day}, {commit}"
+        return facts
+    return facts | {"Commit": commit}
 
 
 typst_edition = edition()

@@ -90,16 +90,21 @@ class Example(SphinxDirective):
             block,
             nodes.paragraph("", _("The example's files:"), translatable=False),
             nodes.bullet_list("", *map(file_item, files), bullet="-", classes=["example-files"]),
-            self.zip_link(name),
+            *self.zip_link(name),
         ]
 
-    def zip_link(self, name: str) -> nodes.Node:
-        """A line with the link to the zip; in HTML only, since nothing else has the file."""
+    def zip_link(self, name: str) -> list[nodes.Node]:
+        """A line with the link to the zip; where there is no such file, one that says where."""
         zip_name = zip_file_name(name)
         uri = f"{'../' * name.count('/')}_downloads/examples/{zip_name}"
         link = nodes.reference("", "", nodes.literal(zip_name, zip_name), refuri=uri, internal=True)
         line = nodes.paragraph("", _("All of them in one file:") + " ", link)
-        return addnodes.only("", line, expr="html")
+        where = _("The HTML edition of this guide has them to download, and all in one file:")
+        elsewhere = nodes.paragraph("", where + " ", nodes.literal(zip_name, zip_name))
+        return [
+            addnodes.only("", line, expr="html"),
+            addnodes.only("", elsewhere, expr="not html"),
+        ]
 
 
 COLUMNS = re.compile(r"\S {2,}\S")

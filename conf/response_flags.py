@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.locale import get_translation
@@ -84,6 +85,7 @@ class ResponseFlags(SphinxDirective):
         section = nodes.section("", title, names=[anchor(flag.flag)], ids=[anchor(flag.flag)])
         self.set_source_info(title)
         self.state.document.note_explicit_target(section)
+        section += index_entries(flag)
         section += self.parse_text_to_nodes(text(flag))
         for line in lines:
             block = nodes.literal_block(line.text, line.text, language="console")
@@ -136,6 +138,14 @@ def recorded(folder: Path) -> Iterator[Recorded]:
 def anchor(flag: str) -> str:
     """The name of the place that explains a flag."""
     return flag.lower()
+
+
+def index_entries(flag: Flag) -> addnodes.index:
+    """The entries of a flag in the book's index: by its letters, and by its name."""
+    texts = f"{flag.flag} ({flag.name})", f"{flag.name} ({flag.flag})"
+    return addnodes.index(
+        entries=[("single", text, anchor(flag.flag), "main", None) for text in texts]
+    )
 
 
 def table(flags: list[Flag]) -> str:

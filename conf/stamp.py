@@ -37,11 +37,17 @@ def stamp_text(files: Iterable[Path]) -> str:
 
     Raises ExtensionError, with the name of the file, for one that is not as agreed.
     """
-    states = [read_state(path) for path in files]
-    istio, envoy, dates = (sorted(set(values)) for values in zip(*states, strict=True))
+    istio, envoy, dates = versions(files)
     return _("Outputs on this page: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
         istio=", ".join(istio), envoy=", ".join(envoy), date=dates[-1]
     )
+
+
+def versions(files: Iterable[Path]) -> tuple[list[str], list[str], list[str]]:
+    """The versions of Istio and of Envoy, and the dates, in some `state.json` files, sorted."""
+    states = [read_state(path) for path in files]
+    istio, envoy, dates = (sorted(set(values)) for values in zip(*states, strict=True))
+    return istio, envoy, dates
 
 
 def read_state(path: Path) -> tuple[str, str, str]:

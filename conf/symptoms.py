@@ -11,6 +11,8 @@ A chapter declares in its front matter what somebody sees, by kind, in the exact
 Each must occur in an output of the chapter's own example. Flags of access logs and codes of
 istioctl's analyzers are taken from these outputs as well, without being declared; `not` names
 those that are no symptom of the chapter's subject.
+
+Each is also in the book's index, with the place of the first block that shows it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -85,6 +90,34 @@ class Symptoms(SphinxDirective):
         return self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True)
 
 
+class IndexOfSymptoms(SphinxTransform):
+    """Puts an entry for each symptom before the first block of its chapter that shows it."""
+
+    default_priority = 205  # when blocks have their captions, at 200, and before the index is made
+
+    def apply(self, **_kwargs: Any) -> None:
+        """Add the entries, and places to link to."""
+        path = Path(self.env.doc2path(self.env.docname))
+        if path.parents[1] != Path(self.env.srcdir):
+            return
+        blocks = list(self.document.findall(nodes.literal_block))
+        for _kind, text in read_chapter(Path(self.env.srcdir), path).symptoms():
+            shown = next((block for block in blocks if text in block.astext()), None)
+            if shown is not None:
+                add_entry(self.document, shown, text, f"index-{self.env.new_serialno('index')}")
+
+
+def add_entry(document: nodes.document, block: nodes.Element, text: str, name: str) -> None:
+    """Put an entry of the index, and the place called `name` that it leads to, before a block."""
+    if isinstance(block.parent, nodes.container):
+        block = block.parent  # with the caption
+    target = nodes.target("", "", ids=[name])
+    document.note_explicit_target(target)
+    entry = addnodes.index(entries=[("single", text, name, "", None)])
+    assert block.parent is not None
+    block.parent.insert(block.parent.index(block), [entry, target])
+
+
 def kinds() -> dict[str, str]:
     """The kinds of symptoms in the order of the page, with the titles of their sections."""
     return {
@@ -106,12 +139,17 @@ def read(source: Path) -> Iterator[Chapter]:
     """
     paths = [*source.glob("*/*.md")]
     for path in sorted(paths, key=lambda path: (path.parent.name not in PARTS, path)):
-        front = FRONT_MATTER.match(path.read_text("utf-8"))
-        declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
-        docname = f"{path.parent.name}/{path.stem}"
-        texts = sorted((source.parent / "examples" / docname).glob("*.console"))
-        outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)
-        yield Chapter(docname, declared, outputs)
+        yield read_chapter(source, path)
+
+
+def read_chapter(source: Path, path: Path) -> Chapter:
+    """The chapter in the file `path`."""
+    front = FRONT_MATTER.match(path.read_text("utf-8"))
+    declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
+    docname = f"{path.parent.name}/{path.stem}"
+    texts = sorted((source.parent / "examples" / docname).glob("*.console"))
+    outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)
+    return Chapter(docname, declared, outputs)
 
 
 def markdown(chapters: list[Chapter]) -> str:
@@ -144,4 +182,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("symptoms", Symptoms)
+    app.add_transform(IndexOfSymptoms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,7 +3,8 @@
 `sphinx-build -b typst` writes <typst_filename>.typ and .pdf. Configuration values:
 
 - typst_filename: name of both files without extension; by default made from `project`
-- typst_subtitle, typst_edition: lines of the title page; by default none
+- typst_subtitle: a line of the title page; by default none
+- typst_edition: facts about this edition, by name, for the title page; by default none
 - typst_author: on the title page and in the PDF's metadata; by default the `author`
 
 Dates in the PDF are SOURCE_DATE_EPOCH's, so that the same sources give the same bytes.
@@ -29,7 +30,8 @@ from sphinx.util import logging
 from sphinx.util.nodes import inline_all_toctrees
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import override
-from typst_writer import PLACE, Writer, string
+from typst_code import string
+from typst_writer import PLACE, Writer
 
 logger = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("book.typ")
@@ -70,11 +72,14 @@ class TypstBuilder(Builder):
     def write_documents(self, docnames: Set[str]) -> None:
         """Write the .typ file, the pictures and the PDF; `TypstError` if it cannot be compiled."""
         tree = self.assemble()
-        fonts = typst.Fonts(include_system_fonts=False, font_paths=font_folders())
+        fonts = typst.Fonts(
+            include_system_fonts=False, include_embedded_fonts=False, font_paths=font_folders()
+        )
         faults = self.copy_pictures(tree, fonts)
         shutil.copyfile(TEMPLATE, self.outdir / TEMPLATE.name)
         source = Path(self.outdir) / f"{self.config.typst_filename}.typ"
-        code = Writer(self, tree, faults).write(tree)
+        writer = Writer(self, tree, faults)
+        code = f"{writer.write(tree)}\n{writer.index()}"
         source.write_text(f"{self.preamble()}#{{\n{code}\n}}\n", "utf-8")
         write_whole(source.with_suffix(".pdf"), compile_pdf(source, fonts))
 
@@ -111,11 +116,15 @@ class TypstBuilder(Builder):
             "title": self.config.project,
             "subtitle": self.config.typst_subtitle,
             "author": self.config.typst_author,
-            "edition": self.config.typst_edition,
             "contents": _("Contents"),
             "lang": language,
         } | ({"region": region} if region else {})
         arguments = "".join(f"  {name}: {string(text)},\n" for name, text in options.items())
+        facts = "".join(
+            f"({string(name)}, {string(fact)}), "
+            for name, fact in self.config.typst_edition.items()
+        )
+        arguments += f"  edition: ({facts}),\n"
         return f'#import "{TEMPLATE.name}": *\n#show: book.with(\n{arguments})\n'
 
 
@@ -169,6 +178,10 @@ def compile_pdf(source: Path, fonts: typst.Fonts) -> bytes:
     except typst.TypstError as error:
         raise TypstError(f"{place_of(error, source)}: {summary(error, source)}") from None
     for warning in warnings:
+        if warning.message.startswith("unknown font family"):
+            name = warning.message.rpartition(": ")[2]
+            cause = f"the font {name} is not installed; pip has it as a package fontpkg-..."
+            raise TypstError(f"{place_of(warning, source)}: {cause}")
         logger.warning(summary(warning, source), location=place_of(warning, source))
     return pdf
 
@@ -208,5 +221,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("typst_filename", lambda config: nodes.make_id(config.project), "", str)
     app.add_config_value("typst_subtitle", "", "", str)
     app.add_config_value("typst_author", lambda config: config.author, "", str)
-    app.add_config_value("typst_edition", "", "", str)
+    app.add_config_value("typst_edition", {}, "", dict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from docutils import nodes
-from pygments.formatter import Formatter
 from sphinx import addnodes
 from sphinx.builders import Builder
+from sphinx.environment.adapters.indexentries import IndexEntries
 from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import _, admonitionlabels
 from sphinx.util import logging
-from typing_extensions import override
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+from typst_code import (
+    CODE_COLUMNS,
+    CodeFormatter,
+    boolean,
+    break_points,
+    columns,
+    join,
+    rows,
+    split_at,
+    string,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +47,6 @@ CALLS = {
     "literal_strong": "strong",
     "subscript": "sub",
     "superscript": "super",
-    "paragraph": "par",
     "compact_paragraph": "par",
     "rubric": "rubric",
     "centered": "centered",
@@ -90,64 +95,25 @@ ENUMERATORS = {
     "upperroman": "I",
 }
 
-# Words longer than this many characters may be broken, in prose, tables and code.
+# Words longer than this many characters may be broken, in prose and in tables.
 LONG_WORD = 24
 LONG_CELL_WORD = 12
-LONG_CODE_WORD = 40
-# Into what: pieces that end a list's item, then parts of names, then just so many characters.
-PIECES = (
-    re.compile(r".+?(?:[,;&?|)}\]](?=.)|$)"),
-    re.compile(r".+?(?:[/.:=_@>\"-](?=.)|$)"),
-    re.compile(r".{1,8}"),
-)
-# What stays on one page: code of so many lines of 80 characters, tables of so many characters.
+# What stays on one page: code of so many rows, tables and their rows of so many characters.
 SHORT_CODE = 14
 SHORT_TABLE = 500
+SHORT_ROW = 1000
 WHOLE_COLUMNS = 110  # so many columns of a manifest are set in one line, smaller if need be
-
-
-def string(text: str) -> str:
-    """Give `text` as a Typst string literal."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def boolean(value: bool) -> str:
-    """Give `value` as Typst writes it."""
-    return "true" if value else "false"
-
-
-def join(parts: Iterable[str]) -> str:
-    """Give one Typst expression that joins the expressions `parts`; empty ones are left out."""
-    kept = [part for part in parts if part]
-    return kept[0] if len(kept) == 1 else "{" + "\n".join(kept) + "}" if kept else "[]"
-
-
-def break_points(text: str, longest: int) -> list[int]:
-    """Give the offsets at which words of `text` longer than `longest` characters may be broken."""
-    return [
-        word.start() + end
-        for word in re.finditer(rf"\S{{{longest + 1},}}", text)
-        for end in list(accumulate(map(len, pieces(word[0], longest))))[:-1]
-    ]
-
-
-def pieces(word: str, longest: int, ways: tuple[re.Pattern[str], ...] = PIECES) -> list[str]:
-    """Split `word` in the first of these `ways`, and what is still too long in the next ones."""
-    if len(word) <= longest or not ways:
-        return [word]
-    return [end for part in ways[0].findall(word) for end in pieces(part, longest, ways[1:])]
-
-
-def split_at(text: str, points: Iterable[int]) -> str:
-    """Give `text` as a Typst expression that allows a line to end at the offsets `points`.
-
-    `brk` is an empty box: unlike a zero-width space, it leaves nothing in text that is copied.
-    """
-    parts, start = [], 0
-    for point in points:
-        parts += [string(text[start:point]), "brk"]
-        start = point
-    return join([*parts, string(text[start:]) if text[start:] else ""])
+# Nodes in which a listing has less than the width of the page.
+NARROWING = (
+    nodes.Admonition,
+    nodes.block_quote,
+    nodes.definition,
+    nodes.entry,
+    nodes.field_body,
+    nodes.list_item,
+    nodes.sidebar,
+    nodes.topic,
+)
 
 
 def length(value: str) -> str | None:
@@ -157,57 +123,6 @@ def length(value: str) -> str | None:
         return None
     number, unit = match.groups()
     return number + unit if unit not in ("px", "") else f"{float(number) * 0.75:g}pt"
-
-
-class CodeFormatter(Formatter[str]):
-    """Writes Pygments tokens as calls of `code-line`; Sphinx's highlighter drives it."""
-
-    def __init__(self, style: Any, hl_lines: Iterable[int] = (), **_options: object) -> None:
-        super().__init__()
-        self.style = style
-        self.marked = set(hl_lines)
-
-    @override
-    def format(self, tokens: Iterable[tuple[Any, str]], outfile: SupportsWrite[str]) -> None:
-        """Write one `code-line` for each line of `tokens`."""
-        for number, line in enumerate(token_lines(tokens), start=1):
-            text = "".join(value for _kind, value in line)
-            indent = len(text) - len(text.lstrip(" "))
-            options = f"indent: {indent}, " + ("marked: true, " if number in self.marked else "")
-            code = join(self.runs(line, text)) if text else string(" ")
-            outfile.write(f"code-line({options}{code})\n")
-
-    def runs(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
-        """Give the parts of `line` that look the same, each as one Typst expression."""
-        points, start = break_points(text, LONG_CODE_WORD), 0
-        for look, tokens in groupby(line, key=lambda token: self.look(token[0])):
-            run = "".join(value for _kind, value in tokens)
-            inside = [point - start for point in points if start < point <= start + len(run)]
-            start += len(run)
-            code = split_at(run, inside)
-            yield f"text({look}{code})" if look else code
-
-    def look(self, kind: Any) -> str:
-        """Give the arguments of Typst's `text` for a token of this kind."""
-        while not self.style.styles_token(kind):
-            kind = kind.parent  # a lexer's own kind is drawn like the one it refines
-        style = self.style.style_for_token(kind)
-        fill = f'fill: rgb("#{style["color"]}"), ' if style["color"] else ""
-        weight = 'weight: "bold", ' if style["bold"] else ""
-        return fill + weight + ('style: "italic", ' if style["italic"] else "")
-
-
-def token_lines(tokens: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
-    """Split `tokens` at the ends of lines; the last line need not end in a newline."""
-    line: list[tuple[Any, str]] = []
-    for kind, value in tokens:
-        first, *others = value.split("\n")
-        line.append((kind, first))
-        for other in others:
-            yield line
-            line = [(kind, other)]
-    if any(value for _kind, value in line):
-        yield line
 
 
 def split(
@@ -231,6 +146,16 @@ def linkable(node: nodes.Element, docname: str) -> Iterator[tuple[str, nodes.Ele
             inner = child["docname"] if isinstance(child, addnodes.start_of_file) else docname
             yield inner, child
             yield from linkable(child, inner)
+
+
+def is_inside(node: nodes.Node, kinds: tuple[type, ...], end: nodes.Node | None = None) -> bool:
+    """Tell whether a node of these `kinds` is around `node`, below `end`."""
+    around = node.parent
+    while around is not None and around is not end:
+        if isinstance(around, kinds):
+            return True
+        around = around.parent
+    return False
 
 
 def labels_of(node: nodes.Element, docname: str) -> list[str]:
@@ -257,6 +182,7 @@ class Writer:
         self.next_rank = 1  # of a heading that comes now
         self.longest = LONG_WORD
         self.in_title = False
+        self.part = ""  # the title of the part around
         self.explained: set[str] = set()
         self.anchored: set[str] = set()
         self.labels: dict[str, str] = {}
@@ -356,10 +282,23 @@ class Writer:
         if not node.get("caption"):
             return self.content(node)
         self.level, before = self.level + 1, self.level
-        part = self.heading(0, "", self.anchors(node), string(node["caption"]))
+        self.part = string(node["caption"])
+        part = self.heading(0, "", self.anchors(node), self.part, self.chapters(node))
         code = join([part, self.content(node)])
-        self.level = before
+        self.level, self.part = before, ""
         return code
+
+    def chapters(self, node: nodes.Element) -> str:
+        """Give the documents of the next rank below `node`, for the page that opens a part."""
+        found = []
+        for docname, document in linkable(node, self.docname):
+            is_file = isinstance(document, addnodes.start_of_file)
+            if not is_file or is_inside(document, (addnodes.start_of_file,), node):
+                continue
+            title = next(document.findall(nodes.title), None)
+            if title is not None:
+                found.append(f"(label({string(self.labels[docname])}), {self.title(title)}),\n")
+        return f"({''.join(found)})"
 
     def visit_section(self, node: nodes.section) -> str:
         if self.level == 0 and self.docname == self.config.root_doc and len(node.children) == 1:
@@ -372,16 +311,30 @@ class Writer:
         # A title is printed again in the contents and above pages, where nothing can be a link,
         # and a place to link to can be in the book only once: it stands before the title.
         anchors = self.anchors(node, title, *title.findall(nodes.Element))
-        self.in_title = True
-        heading = self.heading(rank, self.section_number(node), anchors, self.content(title))
-        self.in_title = False
+        words = self.title(title)
+        chapters = ""
+        if rank == 0:
+            assert node.parent is not None
+            self.part, chapters = words, self.chapters(node.parent)
+        heading = self.heading(rank, self.section_number(node), anchors, words, chapters)
         code = join([heading, *map(self.write, body)])
         self.level, self.next_rank = before
         return code
 
-    def heading(self, rank: int, number: str, anchors: str, title: str) -> str:
-        """Give a heading on the present level."""
+    def title(self, title: nodes.Element) -> str:
+        """Give a title as it can stand anywhere in the book, and more than once."""
+        before, self.in_title = self.in_title, True
+        words = self.content(title)
+        self.in_title = before
+        return words
+
+    def heading(self, rank: int, number: str, anchors: str, title: str, chapters: str = "") -> str:
+        """Give a heading on the present level, and below that of a part, its `chapters`."""
         options = f"level: {self.level}, rank: {rank}, number: {string(number)}"
+        if rank == 1 and self.part:
+            options += f", part: {self.part}"
+        if chapters:
+            options += f", chapters: {chapters}"
         return f"section({options}, anchors: {anchors or '[]'}, {title})"
 
     def section_number(self, node: nodes.section) -> str:
@@ -396,7 +349,16 @@ class Writer:
         kind = env.domains.standard_domain.get_enumerable_node_type(node) or ""
         numbers = env.toc_fignumbers.get(self.docname, {}).get(kind, {})
         number = numbers.get(node["ids"][0]) if node["ids"] else None
-        return self.config.numfig_format[kind] % ".".join(map(str, number)) + " " if number else ""
+        return self.config.numfig_format[kind] % ".".join(map(str, number)) if number else ""
+
+    # Paragraphs
+
+    def visit_paragraph(self, node: nodes.paragraph) -> str:
+        """A paragraph that leads to what comes next stays on its page."""
+        following = node.next_node(descend=False, siblings=True)
+        is_title = len(node.children) == 1 and isinstance(node.children[0], nodes.strong)
+        leads = node.astext().endswith((":", "："))
+        return self.call("lead" if following and (is_title or leads) else "par", node)
 
     # Links and notes
 
@@ -406,26 +368,38 @@ class Writer:
             return content
         uri = f"%{self.docname}#{node['refid']}" if "refid" in node else node.get("refuri", "")
         if re.match(r"[a-z][a-z0-9+.-]*:", uri):
-            return f"link({string(uri)}, {content})"
+            return self.outward_link(node, uri, content)
         label = self.labels.get(uri.removeprefix("%"))
         if label is None:
             self.warn("link to nothing in the PDF: %r", uri)
             return content
-        if label.startswith(f"{self.docname}#"):
-            return f"link(label({string(label)}), {content})"
-        return f"distant-link({string(label)}, page: {string(_('page'))}, {content})"
+        return f"inward-link({string(label)}, page: {string(_('page'))}, {content})"
+
+    visit_number_reference = visit_reference
+
+    def outward_link(self, node: nodes.reference, uri: str, content: str) -> str:
+        """Give a link out of the book, with its address where the words do not say it.
+
+        It is a note, or in lists, which are of links often, and in notes, after the words.
+        """
+        scheme, _colon, rest = uri.partition(":")
+        address = uri if scheme not in ("http", "https") else rest.removeprefix("//").rstrip("/")
+        link = f"link({string(uri)}, {content})"
+        if address in node.astext() or scheme == "mailto":
+            return link
+        words = split_at(address, break_points(address, LONG_CELL_WORD))
+        beside = is_inside(node, (nodes.list_item, nodes.footnote))
+        return f"{'address' if beside else 'address-note'}({string(uri)}, {words}, {link})"
 
     def visit_footnote_reference(self, node: nodes.footnote_reference) -> str:
         if self.in_title:
             self.warn("not printable in the PDF: footnote %s of a title", node.astext())
             return ""
         label = f"{self.docname}#{node['refid']}"
-        # HTML numbers footnotes by page, Typst would by book.
-        numbering = f"numbering: (..) => {string(node.astext())}"
         if label in self.anchored:
-            return f"footnote({numbering}, label({string(label)}))"
+            return f"footnote(label({string(label)}))"
         self.anchored.add(label)
-        return f"note({string(label)}, {numbering}, {self.flow(self.footnotes[label])})"
+        return f"note({string(label)}, {self.flow(self.footnotes[label])})"
 
     def visit_abbreviation(self, node: nodes.abbreviation) -> str:
         meaning = node.get("explanation", "")
@@ -450,6 +424,10 @@ class Writer:
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
         arguments: dict[str, Any] = node.get("highlight_args", {})
+        # A line that wraps is two when it is copied, which is no longer the manifest.
+        widest = max(map(columns, node.astext().split("\n")))
+        whole = language == "yaml" and widest <= WHOLE_COLUMNS
+        is_narrow = is_inside(node, NARROWING)
         lines = self.highlighter.highlight_block(
             node.astext().expandtabs(8),  # PDF has no tabs
             # Text with markup of its own is not in the language of the block.
@@ -458,13 +436,11 @@ class Writer:
             force=node.get("force", False),
             location=node,
             hl_lines=arguments.get("hl_lines", ()),
+            fitting=widest if whole else CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
         )
-        widths = [len(line) for line in node.astext().split("\n")]
-        height = sum(1 + width // 80 for width in widths)
-        # A line that wraps is two when it is copied, which is no longer the manifest.
-        whole = language == "yaml" and max(widths) <= WHOLE_COLUMNS
-        columns = f"columns: {max(widths)}, " if whole else ""
-        return f"code-block({columns}breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
+        height = sum(map(rows, node.astext().split("\n")))
+        size = f"columns: {widest}, " if whole and (is_narrow or widest > CODE_COLUMNS) else ""
+        return f"code-block({size}breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
 
     visit_doctest_block = visit_literal_block
 
@@ -495,8 +471,9 @@ class Writer:
         """Give a call of `function` with the caption of `node` and with what else it contains."""
         captions, others = split(node, nodes.caption, nodes.title, nodes.legend)
         number = self.figure_number(node)
-        words = join([string(number) if number else "", *map(self.write, captions)])
-        return f"{function}({words if captions else 'none'}, {join(map(self.write, others))})"
+        words = join(map(self.write, captions)) if captions else "none"
+        arguments = f"{string(number)}, {words}, {join(map(self.write, others))}"
+        return f"{function}({arguments})"
 
     def visit_table(self, node: nodes.table) -> str:
         before, self.longest = self.longest, LONG_CELL_WORD
@@ -530,6 +507,7 @@ class Writer:
     def cell(self, entry: nodes.Element, *, is_head: bool) -> str:
         """Give a cell of a table."""
         spans = f"colspan: {entry.get('morecols', 0) + 1}, rowspan: {entry.get('morerows', 0) + 1}"
+        spans += f", breakable: {boolean(len(entry.astext()) > SHORT_ROW)}"
         sides = [name for name in ("left", "center", "right") if f"text-{name}" in entry["classes"]]
         align = f", align: {sides[0]}" if sides else ""
         content = self.flow(entry)
@@ -599,3 +577,28 @@ class Writer:
     def visit_transition(self, node: nodes.transition) -> str:
         # MyST puts one before its footnotes, which are elsewhere in print.
         return "" if "footnotes" in node["classes"] else "transition()"
+
+    # The index
+
+    def index(self) -> str:
+        """Give the index of what `index` directives, glossaries and extensions name, if any do."""
+        groups = []
+        for letter, entries in IndexEntries(self.builder.env).create_index(
+            self.builder, group_entries=False
+        ):
+            lines = []
+            for words, (targets, under, _key) in entries:
+                lines.append(self.index_line(words, targets, depth=0))
+                lines += (self.index_line(word, places, depth=1) for word, places in under)
+            groups.append(f"({string(letter)}, ({''.join(lines)})),\n")
+        return f"book-index({string(_('Index'))}, {''.join(groups)})" if groups else ""
+
+    def index_line(self, words: str, targets: list[tuple[Any, Any]], depth: int) -> str:
+        """Give an entry with what it leads to, the main places first."""
+        places = [
+            f"(label({string(label)}), {boolean(main == 'main')}),"
+            for main, uri in targets
+            if uri and (label := self.labels.get(uri.removeprefix("%")))
+        ]
+        text = split_at(words, break_points(words, LONG_CELL_WORD))
+        return f"({depth}, {text}, ({' '.join(places)})),\n"

@@ -1,0 +1,185 @@
+"""Texts and listings as Typst code: where long words may be broken, and how code is coloured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
+
+from pygments.formatter import Formatter
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+# Words of code longer than this many characters may be broken.
+LONG_CODE_WORD = 40
+# Into what: pieces that end a list's item, then parts of names, then just so many characters.
+PIECES = (
+    re.compile(r".+?(?:[,;&?|)}\]](?=.)|$)"),
+    re.compile(r".+?(?:[/.:=_@>\"-](?=.)|$)"),
+    re.compile(r".{1,8}"),
+)
+CODE_COLUMNS = 89  # of the template's code fit between the margins
+# Of code, at least so many rows are on a page before and after a break ...
+FEW_ROWS = 4
+# ... and a command with its output, or a paragraph, is on one page if it has no more than these.
+ONE_PAGE = 10
+
+
+def string(text: str) -> str:
+    """Give `text` as a Typst string literal."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def boolean(value: bool) -> str:
+    """Give `value` as Typst writes it."""
+    return "true" if value else "false"
+
+
+def join(parts: Iterable[str]) -> str:
+    """Give one Typst expression that joins the expressions `parts`; empty ones are left out."""
+    kept = [part for part in parts if part]
+    return kept[0] if len(kept) == 1 else "{" + "\n".join(kept) + "}" if kept else "[]"
+
+
+def break_points(text: str, longest: int) -> list[int]:
+    """Give the offsets at which words of `text` longer than `longest` characters may be broken."""
+    if len(text) <= longest:
+        return []
+    return [
+        word.start() + end
+        for word in re.finditer(r"\S+", text)
+        if len(word[0]) > longest
+        for end in list(accumulate(map(len, pieces(word[0], longest))))[:-1]
+    ]
+
+
+def pieces(word: str, longest: int, ways: tuple[re.Pattern[str], ...] = PIECES) -> list[str]:
+    """Split `word` in the first of these `ways`, and what is still too long in the next ones."""
+    if len(word) <= longest or not ways:
+        return [word]
+    return [end for part in ways[0].findall(word) for end in pieces(part, longest, ways[1:])]
+
+
+def split_at(text: str, points: Iterable[int]) -> str:
+    """Give `text` as a Typst expression that allows a line to end at the offsets `points`.
+
+    `brk` is an empty box: unlike a zero-width space, it leaves nothing in text that is copied.
+    """
+    parts, start = [], 0
+    for point in points:
+        parts += [string(text[start:point]), "brk"]
+        start = point
+    return join([*parts, string(text[start:]) if text[start:] else ""])
+
+
+def columns(text: str) -> int:
+    """Give how many columns `text` takes; a Chinese character takes two."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
+
+
+def rows(line: str) -> int:
+    """Give about how many rows a line of code takes in print."""
+    return 1 + columns(line) // CODE_COLUMNS
+
+
+def groups(lines: list[str]) -> list[int]:
+    """Split the lines of a listing, and give how many lines each part has: it is on one page.
+
+    A part ends where a paragraph, a command's output or a YAML document does, if these are short.
+    """
+    sizes: list[int] = []
+    count = height = 0
+    for paragraph in paragraphs(lines):
+        is_short = sum(map(rows, paragraph)) <= ONE_PAGE
+        for number, line in enumerate(paragraph, start=1):
+            count, height = count + 1, height + rows(line)
+            if height >= FEW_ROWS and (number == len(paragraph) or not is_short):
+                sizes.append(count)
+                count = height = 0
+    if height < FEW_ROWS and count and sizes:
+        count += sizes.pop()
+    return [*sizes, count] if count else sizes
+
+
+def paragraphs(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Split the lines of a listing before commands, at YAML's `---`, and after empty lines."""
+    paragraph: list[str] = []
+    for line in lines:
+        if paragraph and (not paragraph[-1].strip() or line == "---" or line.startswith("$ ")):
+            yield paragraph
+            paragraph = []
+        paragraph.append(line)
+    yield paragraph
+
+
+class CodeFormatter(Formatter[str]):
+    """Writes Pygments tokens as calls of `code-line`; Sphinx's highlighter drives it."""
+
+    def __init__(
+        self, style: Any, hl_lines: Iterable[int] = (), fitting: int = 0, **_options: object
+    ) -> None:
+        super().__init__()
+        self.style = style
+        self.marked = set(hl_lines)
+        self.fitting = fitting  # so many columns never wrap
+        self.looks: dict[Any, str] = {}
+
+    @override
+    def format(self, tokens: Iterable[tuple[Any, str]], outfile: SupportsWrite[str]) -> None:
+        """Write one `code-line` for each line of `tokens`, and `together` around some of them."""
+        lines = list(token_lines(tokens))
+        texts = ["".join(value for _kind, value in line) for line in lines]
+        number = 0
+        for size in groups(texts):
+            outfile.write("together({\n")
+            for line, text in zip(lines[number:][:size], texts[number:][:size], strict=True):
+                number += 1
+                outfile.write(self.code_line(line, text, is_marked=number in self.marked))
+            outfile.write("})\n")
+
+    def code_line(self, line: list[tuple[Any, str]], text: str, *, is_marked: bool) -> str:
+        """Give one line of code."""
+        function = "code-line("
+        if columns(text) > self.fitting:
+            function = f"long-line(indent: {len(text) - len(text.lstrip(' '))}, "
+        options = "marked: true, " if is_marked else ""
+        return f"{function}{options}{join(self.runs(line, text)) if text else string(' ')})\n"
+
+    def runs(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
+        """Give the parts of `line` that look the same, each as one Typst expression."""
+        points, start = break_points(text, LONG_CODE_WORD), 0
+        for look, tokens in groupby(line, key=lambda token: self.look(token[0])):
+            run = "".join(value for _kind, value in tokens)
+            inside = [point - start for point in points if start < point <= start + len(run)]
+            start += len(run)
+            code = split_at(run, inside)
+            yield f"text({look}{code})" if look else code
+
+    def look(self, kind: Any) -> str:
+        """Give the arguments of Typst's `text` for a token of this kind."""
+        if kind not in self.looks:
+            known = kind
+            while not self.style.styles_token(known):
+                known = known.parent  # a lexer's own kind is drawn like the one it refines
+            style = self.style.style_for_token(known)
+            fill = f'fill: rgb("#{style["color"]}"), ' if style["color"] else ""
+            weight = 'weight: "bold", ' if style["bold"] else ""
+            self.looks[kind] = fill + weight + ('style: "italic", ' if style["italic"] else "")
+        return self.looks[kind]
+
+
+def token_lines(tokens: Iterable[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
+    """Split `tokens` at the ends of lines; the last line need not end in a newline."""
+    line: list[tuple[Any, str]] = []
+    for kind, value in tokens:
+        first, *others = value.split("\n")
+        line.append((kind, first))
+        for other in others:
+            yield line
+            line = [(kind, other)]
+    if any(value for _kind, value in line):
+        yield line
