@@ -42,7 +42,7 @@ class AccessLogFields(SphinxDirective):
 
 def field_table(items: list[dict[str, str]]) -> str:
     """The table of some fields, in Markdown."""
-    rows = [["", _("Operator and JSON key"), _("What it says")], ["---"] * 3]
+    rows = [["#", _("Operator and JSON key"), _("What it says")], ["---"] * 3]
     for number, item in enumerate(items, start=1):
         texts = [item["means"]]
         texts += [item[remark] for remark in REMARKS if remark in item]

@@ -19,17 +19,23 @@ copyright = f"%Y, {author}"
 language = "en"
 extensions = [
     "myst_parser",
-    "sphinx_copybutton",
     "access_log",
     "decoder",
+    "downloads",
     "examples",
+    "finder",
+    "glance",
+    "history",
+    "hops",
+    "pictures",
     "response_flags",
     "stamp",
-    "timelines",
-    "hops",
     "symptoms",
-    "versions",
+    "tags",
+    "timelines",
     "typst_builder",
+    "versions",
+    "website",
 ]
 nitpicky = True
 # A block without a language is plain text, not a guess at Python.
@@ -52,7 +58,10 @@ myst_heading_anchors = 3
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["../_static"]
+templates_path = ["../_templates"]
 html_css_files = ["book.css"]
+html_js_files = [("book.js", {"loading_method": "defer"})]
+html_additional_pages = {"search": "search.html", "404": "404.html"}
 html_copy_source = False
 html_use_index = False
 # SOURCE_DATE_EPOCH is what this prints, so UTC as there.
@@ -61,26 +70,31 @@ html_last_updated_use_utc = True
 # For the PDF; the theme has its own two settings. All three have a contrast of 5:1 or more.
 pygments_style = "a11y-high-contrast-light"
 
-# The theme: no button needs another host, and the book's repository has no address yet.
+# Where the site will be, as https://example.org/guide/: none yet. Pages work anywhere, but a
+# sitemap, canonical links and the address in a report need it.
+html_baseurl = ""
+
+# The theme: colours of code, and none of the parts that _templates/ replaces.
 # https://sphinx-book-theme.readthedocs.io/en/stable/reference.html
 html_theme_options = {
     "pygments_light_style": pygments_style,
     "pygments_dark_style": "github-dark-high-contrast",
+    "article_header_start": [],
+    "article_header_end": [],
     "navbar_persistent": [],
-    "use_download_button": False,
-    "use_fullscreen_button": False,
-    "show_toc_level": 2,
-    "footer_content_items": "copyright.html, last-updated.html",
+    "primary_sidebar_end": [],
+    "secondary_sidebar_items": [],
+    "footer_content_items": "",
 }
+html_sidebars: dict[str, list[str]] = {"**": []}
 
-# Copy button: commands without prompt and output, anything else whole, outputs never.
-# Here-documents end in EOF, the one delimiter that the extension can be told.
-# https://sphinx-copybutton.readthedocs.io/en/latest/use.html
-copybutton_selector = "div:not(.output) > div.highlight > pre"
-copybutton_prompt_text = "$ "
-copybutton_copy_empty_lines = False
-copybutton_line_continuation_character = "\\"
-copybutton_here_doc_delimiter = "EOF"
+# Links of each page to the site of the book's repository, which has no address yet. For one at
+# https://example.org/guide they would be:
+#     "Source": "https://example.org/guide/blob/main/{path}",
+#     "History": "https://example.org/guide/commits/main/{path}",
+#     "Edit this page": "https://example.org/guide/edit/main/{path}",
+#     "Report a problem": "https://example.org/guide/issues/new?title={title}&body={page}",
+history_links: dict[str, str] = {}
 
 # PDF
 # See typst_builder.py, beside this file

@@ -8,8 +8,7 @@ download, and warns wherever chapters and examples are not each other's.
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from sphinx.util.typing import ExtensionMetadata
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
+ALL_EXAMPLES = "_downloads/examples/all-examples.zip"  # below the pages of the HTML edition
 PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 COMMAND = re.compile(
     r"""
@@ -225,26 +225,6 @@ def warn(text: str, *args: str, subtype: str, location: str | nodes.Node) -> Non
     logger.warning(text, *args, type="examples", subtype=subtype, location=location)
 
 
-def write_zips(app: Sphinx, exception: Exception | None) -> None:
-    """Write a zip of each example to where the pages link."""
-    if exception or app.builder.format != "html":
-        return
-    target = Path(app.outdir) / "_downloads" / "examples"
-    target.mkdir(parents=True, exist_ok=True)
-    for folder in examples_folder(app.env).glob("*/*/"):
-        name = f"{folder.parent.name}/{folder.name}"
-        write_zip(target / zip_file_name(name), folder.name, example_files(folder))
-
-
-def write_zip(target: Path, folder: str, files: Iterable[Path]) -> None:
-    """Pack files into one folder of a zip: for the same files, the same bytes."""
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(f"{folder}/{path.name}")  # dated 1980, not now
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
@@ -253,5 +233,4 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_transform(FileCaptions)
     # Not env-check-consistency: it is skipped when no chapter changed, but an example may have.
     app.connect("env-updated", check)
-    app.connect("build-finished", write_zips)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

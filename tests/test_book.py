@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+import yaml
+from bs4 import BeautifulSoup
 from lab import transcript
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
+from py_mini_racer import MiniRacer
 from sphinx.errors import ExtensionError
 from stamp import stamp_text
+from tinyhtml5.parser import HTMLParser
 
 from examples import is_tabular
 
 CONF = ROOT / "conf"
+FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
 
 
 def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.Popen[str]:
@@ -57,7 +64,7 @@ def html(builds: tuple[Path, Path]) -> Path:
 @pytest.fixture(scope="session")
 def pages(html: Path) -> dict[Path, BeautifulSoup]:
     """Each page of the book, parsed."""
-    files = sorted(path for path in html.rglob("*.html") if "_static" not in path.parts)
+    files = sorted(html.rglob("*.html"))
     return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
 
 
@@ -114,8 +121,8 @@ def test_no_page_loads_anything_from_another_host(pages: dict[Path, BeautifulSou
 
 def test_no_stylesheet_loads_anything_from_another_host(html: Path) -> None:
     texts = [path.read_text() for path in html.rglob("*.css")]
+    assert texts
     addresses = {address for text in texts for address in css_addresses(text)}
-    assert addresses
     assert sorted(filter(is_of_another_host, addresses)) == []
 
 
@@ -138,6 +145,184 @@ def test_every_internal_link_leads_somewhere(pages: dict[Path, BeautifulSoup]) -
     assert broken == []
 
 
+def files_of_first_view(path: Path, page: BeautifulSoup) -> Iterator[Path]:
+    """The files that a browser loads to show a page, itself among them."""
+    yield path
+    for tag in page.select("img[src], script[src], link[rel=stylesheet], link[rel=icon]"):
+        address = urlsplit(urljoin(path.as_uri(), str(tag.get("src") or tag.get("href"))))
+        if address.scheme == "file":
+            yield Path(unquote(address.path))
+
+
+def test_first_view_of_every_page_is_light(pages: dict[Path, BeautifulSoup]) -> None:
+    weights = {
+        path.name: sum(len(gzip.compress(file.read_bytes())) for file in set(loads))
+        for path, page in pages.items()
+        if (loads := [*files_of_first_view(path, page)])
+    }
+    assert max(weights.values()) > 10_000
+    assert {name: weight for name, weight in weights.items() if weight > FIRST_VIEW} == {}
+
+
+def test_every_page_is_valid_html(pages: dict[Path, BeautifulSoup]) -> None:
+    errors = {}
+    for path in pages:
+        parser = HTMLParser()
+        parser.parse(path.read_text())
+        errors[path.name] = parser.errors
+    assert {name: found for name, found in errors.items() if found} == {}
+
+
+def test_no_page_uses_an_id_twice(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        counts = Counter(tag["id"] for tag in page.select("[id]"))
+        assert [name for name, count in counts.items() if count > 1] == [], path
+
+
+def test_every_page_has_one_title_and_says_its_language(pages: dict[Path, BeautifulSoup]) -> None:
+    titles = [page.title.get_text() if page.title else "" for page in pages.values()]
+    assert "" not in titles
+    for path, page in pages.items():
+        assert len(page.select("h1")) == 1, path
+        assert len(page.select("main")) == 1, path
+        assert page.select("html[lang]"), path
+
+
+def test_every_chapter_describes_itself_to_search_engines_and_cards(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for chapter in CHAPTERS:
+        page = pages[html_of(html, chapter)]
+        [description] = page.select("meta[name=description]")
+        assert len(str(description["content"])) > 40, chapter
+        assert len(str(description["content"])) <= 200, chapter
+        [card] = page.select('meta[property="og:description"]')
+        assert card["content"] == description["content"]
+
+
+def test_every_drawing_has_its_size_in_the_page(pages: dict[Path, BeautifulSoup]) -> None:
+    drawings = [image for page in pages.values() for image in page.select("img")]
+    assert drawings
+    assert [image for image in drawings if not (image.get("width") and image.get("height"))] == []
+
+
+def test_every_drawing_has_a_dark_side(html: Path) -> None:
+    drawings = list((html / "_images").glob("*.svg"))
+    assert drawings
+    for drawing in drawings:
+        assert "<style>@media (prefers-color-scheme: dark)" in drawing.read_text(), drawing
+
+
+# What a chapter shows first
+
+
+def html_of(html: Path, chapter: Path) -> Path:
+    return html / chapter.relative_to(ROOT / "book").with_suffix(".html")
+
+
+def front_matter(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(path.read_text().split("---\n")[1])
+    return values
+
+
+def test_chapter_shows_its_fix_beside_the_short_answer(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for chapter in CHAPTERS:
+        page = pages[html_of(html, chapter)]
+        [answer] = page.select(".glance > .glance-answer > section#in-short")
+        assert answer.find_previous_sibling("div").select("table")  # type: ignore[union-attr]
+        [fix] = page.select(".glance > .glance-fix")
+        file = EXAMPLES / chapter.parent.name / chapter.stem / front_matter(chapter)["fix"]
+        assert fix.select_one("pre").get_text() == file.read_text()  # type: ignore[union-attr]
+
+
+def test_pages_of_subjects_list_the_chapters_that_name_them(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    listed: dict[str, set[str]] = {}
+    for entry in pages[html / "tags" / "index.html"].select("main h2"):
+        links = entry.find_next_sibling("ul").select("a")  # type: ignore[union-attr]
+        listed[entry.get_text()] = {str(link["href"]) for link in links}
+    for chapter in CHAPTERS:
+        for tag in front_matter(chapter)["tags"]:
+            address = f"../{chapter.parent.name}/{chapter.stem}.html"
+            assert address in listed[tag], chapter
+            links = pages[html_of(html, chapter)].select(".about a")
+            [link] = [link for link in links if link.get_text() == tag]
+            page = (html_of(html, chapter).parent / str(link["href"])).resolve()
+            assert pages[page].select(f'main a[href="{address}"]')
+
+
+# The search
+
+
+@pytest.fixture(scope="module")
+def finder(html: Path) -> Iterator[MiniRacer]:
+    """The script of the search page with the index of the book."""
+    context = MiniRacer()
+    context.eval((html / "finder-index.js").read_text())
+    context.eval((html / "_static" / "finder.js").read_text())
+    yield context
+    context.close()
+
+
+def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
+    """The pages that a query finds, best first, each with the lines that are shown."""
+    answer = finder.eval(f"JSON.stringify(finder.find({json.dumps(query)}, finderIndex))")
+    return [
+        (item["page"]["url"], [match["text"] for match in item["matches"]])
+        for item in json.loads(str(answer))["pages"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("503 NC", "debugging/access-logs.html"),
+        ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
+        ("IST0145", "problems/duplicate-tls-hosts.html"),
+        (
+            "upstream_reset_before_response_started{connection_termination}",
+            "problems/upstream-connection-termination.html",
+        ),
+        ("high-target-port.yaml", "problems/gateway-tcp-port.html"),
+        ("1-health-check.console", "tricks/direct-response.html"),
+        ("no virtual service bound to gateway", "problems/gateway-tcp-port.html"),
+        ("Response flags", "reference/response-flags.html"),
+        ("gateway's TCP port", "problems/gateway-tcp-port.html"),
+    ],
+)
+def test_search_finds_exact_strings_and_shows_their_lines(
+    query: str, page: str, finder: MiniRacer
+) -> None:
+    [(first, lines), *_] = found(finder, query)
+    assert first == page
+    plain = [line.replace("’", "'").lower() for line in lines]
+    assert all(query.lower() in line for line in plain)
+    assert lines or query.lower() in {"response flags", "gateway's tcp port"}
+
+
+def test_every_symptom_finds_its_chapter_first(finder: MiniRacer) -> None:
+    for chapter in CHAPTERS:
+        for texts in front_matter(chapter)["symptoms"].values():
+            for text in texts:
+                pages = [url for url, _ in found(finder, text)]
+                rank = pages.index(f"{chapter.parent.name}/{chapter.stem}.html")
+                assert all(not url.startswith("reference/") for url in pages[:rank]), text
+
+
+def test_search_falls_back_to_all_words_of_what_was_typed(finder: MiniRacer) -> None:
+    [(first, lines), *_] = found(finder, "connection 503 termination UC")
+    assert first == "problems/upstream-connection-termination.html"
+    assert lines
+
+
+def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
+    assert found(finder, "no such words xyzzy") == []
+    assert found(finder, "  ") == []
+
+
 # The examples
 
 
@@ -153,12 +338,36 @@ def test_every_example_has_a_page_that_offers_its_zip(html: Path) -> None:
 def test_zip_holds_the_files_of_its_example(html: Path) -> None:
     zips = {f"{f.parent.name}-{f.name}.zip": f for f in example_folders()}
     folder = html / "_downloads" / "examples"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(zips)
+    assert sorted(path.name for path in folder.glob("*.zip")) == sorted([*zips, "all-examples.zip"])
     for name, example in zips.items():
         with zipfile.ZipFile(folder / name) as archive:
             packed = {entry: archive.read(entry) for entry in archive.namelist()}
         files = example_files(example)
         assert packed == {f"{example.name}/{file.name}": file.read_bytes() for file in files}
+
+
+def test_one_zip_holds_all_examples_with_their_checksums(html: Path) -> None:
+    with zipfile.ZipFile(html / "_downloads" / "examples" / "all-examples.zip") as archive:
+        packed = {entry: archive.read(f"{entry}") for entry in archive.namelist()}
+    sums = packed.pop("examples/SHA256SUMS").decode().splitlines()
+    assert sorted(sums) == sorted(
+        f"{hashlib.sha256(data).hexdigest()}  {name.removeprefix('examples/')}"
+        for name, data in packed.items()
+    )
+    readme = packed.pop("examples/README").decode()
+    files = [file for folder in example_folders() for file in example_files(folder)]
+    assert packed == {f"examples/{file.relative_to(EXAMPLES)}": file.read_bytes() for file in files}
+    assert all(f"{folder.relative_to(EXAMPLES)}: " in readme for folder in example_folders())
+
+
+def test_file_of_an_example_has_an_address_that_lasts(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for path, page in pages.items():
+        for link in page.select("a.download"):
+            file = (path.parent / unquote(str(link["href"]))).resolve()
+            name = file.relative_to(html.resolve() / "_downloads" / "examples")
+            assert file.read_bytes() == (EXAMPLES / name).read_bytes()
 
 
 def test_pages_with_recordings_and_no_others_are_stamped(
@@ -191,48 +400,38 @@ def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
 # The copy buttons
 
 
-def settings() -> dict[str, Any]:
-    """The settings in conf.py."""
-    values: dict[str, Any] = {"__file__": str(CONF / "conf.py")}
-    exec((CONF / "conf.py").read_text(), values)  # noqa: S102 (a file of our own)
-    return values
-
-
-def copied(block: Tag, conf: dict[str, Any]) -> str:
-    """What sphinx-copybutton puts on the clipboard for a block, by its rules and our settings."""
-    lines, kept = block.get_text().splitlines(), []
-    prompt = conf["copybutton_prompt_text"]
-    if not any(line.startswith(prompt) for line in lines):
-        return "\n".join(lines)
-    goes_on = in_document = False
-    for line in lines:
-        if line.startswith(prompt) or goes_on or in_document:
-            kept.append(line.removeprefix(prompt))
-            goes_on = line.endswith(conf["copybutton_line_continuation_character"])
-            in_document ^= conf["copybutton_here_doc_delimiter"] in line
-        elif not line.strip() and conf["copybutton_copy_empty_lines"]:
-            kept.append(line)
-    return "\n".join(kept)
-
-
 def test_copy_button_copies_what_the_lab_plays(
     pages: dict[Path, BeautifulSoup], tmp_path: Path
 ) -> None:
-    conf, file = settings(), tmp_path / "block.console"
+    file = tmp_path / "block.console"
     for path, page in pages.items():
-        for block in page.select("div.highlight-console:not(.output) pre"):
+        for block in page.select("div.highlight-console:not(.output)"):
             file.write_text(block.get_text())
             steps = transcript.read(file).steps
-            assert copied(block, conf) == "\n".join(step.command for step in steps), path
+            [button] = block.parent.select("button.copy")  # type: ignore[union-attr]
+            assert button["data-text"] == "\n".join(step.command for step in steps), path
 
 
 def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, BeautifulSoup]) -> None:
-    selector = settings()["copybutton_selector"]
     for path, page in pages.items():
-        with_button = page.select(selector)
-        for block in page.select("div.highlight-console pre, div.highlight-text pre"):
+        for block in page.select("div.highlight-console, div.highlight-text"):
             has_command = re.search(r"^\$ ", block.get_text(), re.MULTILINE) is not None
-            assert (block in with_button) == has_command, f"{path}: {block.get_text()}"
+            has_button = bool(block.parent.select("button.copy"))  # type: ignore[union-attr]
+            assert has_button == has_command, f"{path}: {block.get_text()}"
+
+
+def test_manifests_are_copied_whole_or_applied_from_their_address(
+    pages: dict[Path, BeautifulSoup],
+) -> None:
+    for path, page in pages.items():
+        for block in page.select("div.highlight-yaml"):
+            bar = block.find_previous_sibling("div", class_="code-block-caption")
+            names = [link.get_text() for link in bar.select("a.download")]  # type: ignore[union-attr]
+            buttons = bar.select("button.copy")  # type: ignore[union-attr]
+            kinds = [button.get("data-copy") for button in buttons]
+            is_applied = bool(names) and not re.match("rejected-|lab.yaml", names[0])
+            assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
+            assert [button.get("data-text") for button in buttons] == [None] * len(buttons)
 
 
 @pytest.mark.parametrize(
@@ -245,16 +444,6 @@ def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, Beautifu
 )
 def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
     assert is_tabular(text) == tabular
-
-
-def test_manifests_are_copied_whole(pages: dict[Path, BeautifulSoup]) -> None:
-    conf = settings()
-    for path, page in pages.items():
-        manifests = page.select("div.highlight-yaml pre")
-        with_button = page.select(conf["copybutton_selector"])
-        for block in manifests:
-            assert block in with_button, path
-            assert copied(block, conf) == block.get_text().rstrip("\n"), path
 
 
 # The checks that tie chapters to examples, each provoked in a book of one chapter

@@ -7,55 +7,32 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import access_log
 import decoder
 import pytest
 import yaml
+from browser.tabs import HTML, Watched
 from bs4 import BeautifulSoup
-from lab.paths import ROOT
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from test_decoder import BOOK, TEXT, UC, as_json, inbound, made, mutations
 
-PAGE = ROOT / "build" / "html" / "reference" / "decoder.html"
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
+PAGE = HTML / "reference" / "decoder.html"
 FIELDS = {"fields": access_log.fields(BOOK)}
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The machine's Chromium, with a profile that is new and goes with it."""
-    path = shutil.which("chromium")
-    assert path, "there is no chromium: install it, on Debian with apt-get install chromium"
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
-        yield running
-        running.close()
-
-
-class Opened:
+class Opened(Watched):
     """The decoder's page, and all that it did and should not have done."""
 
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.faults: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("dialog", self.dismiss)
-        page.goto(PAGE.as_uri())
-        # Not before: the theme itself logs an error as it starts.
-        page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
+        super().__init__(page)
+        self.open(PAGE)
         self.loaded = len(self.requests)
         self.kept = self.storage()
-
-    def dismiss(self, dialog: Dialog) -> None:
-        self.faults.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
 
     def storage(self) -> str:
         """What the page has stored, and where it is."""
@@ -86,7 +63,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
     yield opened
     assert opened.faults == []
     assert opened.requests[opened.loaded :] == []
-    assert [url for url in opened.requests if not url.startswith("file:")] == []
+    assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
     assert opened.storage() == opened.kept
     context.close()
 
@@ -275,8 +252,8 @@ COLORS = """element => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_can_be_read_in_both_themes(theme: str, opened: Opened) -> None:
-    opened.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+def test_texts_can_be_read_in_both_themes(theme: Literal["light", "dark"], opened: Opened) -> None:
+    opened.page.emulate_media(color_scheme=theme)
     opened.decode(f"{UC}\nwhat?")
     for selector in (
         "#decoder-input",

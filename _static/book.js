@@ -1,0 +1,78 @@
+/* The buttons that copy, and what keyboards need of wide blocks. Everything else on a page works
+   without scripts. */
+
+"use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  const status = document.getElementById("status");
+
+  /* The command that applies the file of a block, with the file's address on this site. */
+  function apply(button) {
+    const address = button.closest(".code-block-caption").querySelector("a.download").href;
+    const url = new URL(address);
+    return `kubectl apply -f ${url.protocol === "file:" ? decodeURI(url.pathname) : url.href}`;
+  }
+
+  function textOf(button) {
+    if (button.dataset.copy === "apply") {
+      return apply(button);
+    }
+    const wrapper = button.closest(".literal-block-wrapper, .bare-block");
+    return button.dataset.text ?? wrapper.querySelector("pre").textContent.trimEnd();
+  }
+
+  /* Browsers offer a clipboard to pages from https and from files; elsewhere a selection helps. */
+  async function copy(text) {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(text);
+      return;
+    }
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.style.position = "fixed";
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    if (!isCopied) {
+      throw new Error("copy");
+    }
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) {
+      return;
+    }
+    const { copied, failed } = document.body.dataset;
+    const said = await copy(textOf(button)).then(() => copied, () => failed);
+    button.dataset.said = said;
+    status.textContent = said;
+    setTimeout(() => {
+      delete button.dataset.said;
+      status.textContent = "";
+    }, 2000);
+  });
+
+  /* In a long list of chapters, this one is in view. */
+  const list = document.getElementById("chapters");
+  const current = list.querySelector("a.current");
+  if (current && current.offsetTop > list.clientHeight / 2) {
+    list.scrollTop = current.offsetTop - list.clientHeight / 3;
+  }
+
+  /* What scrolls sideways can be scrolled by keys only when it can have the focus. */
+  const wide = document.querySelectorAll("pre, .pst-scrollable-table-container, figure");
+  const observer = new ResizeObserver((entries) => {
+    entries.forEach(({ target }) => {
+      const scrolls =
+        target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
+      if (scrolls) {
+        target.setAttribute("tabindex", "0");
+      } else {
+        target.removeAttribute("tabindex");
+      }
+    });
+  });
+  wide.forEach((element) => observer.observe(element));
+});

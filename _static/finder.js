@@ -1,0 +1,170 @@
+/* The search page: finds exact strings in the lines of the book, which finder-index.js has.
+
+   The pure part is finder.find(query, pages). The page's part only makes elements and sets their
+   text, so nothing that is typed can become markup. */
+
+"use strict";
+
+const finder = (() => {
+  const KINDS = { title: 50, symptom: 40, section: 20, line: 10 };
+  const CHAPTER = 25; // chapters before pages of reference
+  const LIMIT = 4; // lines that a page shows
+
+  /* The same number of letters, so that places in it are places in the text. */
+  function plain(text) {
+    return text.toLowerCase().replace(/[‘’]/g, "'").replace(/[“”]/g, '"').replace(/\s/g, " ");
+  }
+
+  /* Where in a text all of the needles are: [start, end] of each, or nothing if one is missing. */
+  function places(text, needles) {
+    const found = needles.map((needle) => [plain(text).indexOf(needle), needle.length]);
+    return found.every(([start]) => start >= 0)
+      ? found.map(([start, length]) => [start, start + length]).sort((a, b) => a[0] - b[0])
+      : undefined;
+  }
+
+  function matches(page, needles) {
+    const found = [];
+    const look = (kind, text, section) => {
+      const at = places(text, needles);
+      if (at) {
+        found.push({ kind, text, at, section });
+      }
+    };
+    look("title", page.title, page.sections[0]);
+    page.sections.forEach((section, index) => {
+      if (index > 0) {
+        look("section", section.title, section);
+      }
+      section.lines.forEach((line) => look("line", line, section));
+    });
+    return found;
+  }
+
+  function result(page, found, needles) {
+    const isSymptom = page.symptoms.some((text) => places(text, needles));
+    const best = Math.max(...found.map((match) => KINDS[match.kind]));
+    const score = Math.max(best, isSymptom ? KINDS.symptom : 0) + (page.chapter ? CHAPTER : 0);
+    return {
+      page,
+      score: score + Math.min(found.length, 9),
+      matches: found.filter((match) => match.kind !== "title").slice(0, LIMIT),
+      count: found.length,
+    };
+  }
+
+  /* The pages with a line that has all of the needles. */
+  function search(pages, needles) {
+    return pages
+      .map((page) => ({ page, found: matches(page, needles) }))
+      .filter(({ found }) => found.length > 0)
+      .map(({ page, found }) => result(page, found, needles))
+      .sort((one, two) => two.score - one.score);
+  }
+
+  /* The pages with all of the words, on whatever lines; each shows the lines of the rarest word. */
+  function scattered(pages, words) {
+    return pages
+      .map((page) => ({ page, byWord: words.map((word) => matches(page, [word])) }))
+      .filter(({ byWord }) => byWord.every((found) => found.length > 0))
+      .map(({ page, byWord }) => {
+        const rarest = byWord.reduce((one, two) => (two.length < one.length ? two : one));
+        return result(page, rarest, words);
+      })
+      .sort((one, two) => two.score - one.score);
+  }
+
+  /* Gives {pages, isExact}: pages with a line that has exactly the query; else with a line that has
+     all of its words; else with all of its words. */
+  function find(query, pages) {
+    const phrase = plain(query).trim().replace(/ +/g, " ");
+    if (phrase === "") {
+      return { pages: [], isExact: true };
+    }
+    const exact = search(pages, [phrase]);
+    if (exact.length > 0) {
+      return { pages: exact, isExact: true };
+    }
+    const words = phrase.split(" ");
+    const near = search(pages, words);
+    return { pages: near.length > 0 ? near : scattered(pages, words), isExact: false };
+  }
+
+  return { find };
+})();
+
+if (typeof document !== "undefined") {
+  const AROUND = 110; // letters that are shown on each side of a match
+  const form = document.getElementById("finder");
+  const input = document.getElementById("finder-words");
+
+  function make(name, className, ...children) {
+    const element = document.createElement(name);
+    if (className) {
+      element.className = className;
+    }
+    element.append(...children);
+    return element;
+  }
+
+  function link(href, ...children) {
+    const element = make("a", "", ...children);
+    element.href = href;
+    return element;
+  }
+
+  function fill(text, values) {
+    return text.replace(/\{([a-z]+)\}/g, (mark, name) => values[name] ?? mark);
+  }
+
+  /* A line around its first match, with every match marked. */
+  function excerpt({ text, at }) {
+    const start = Math.max(0, at[0][0] - AROUND);
+    const end = Math.min(text.length, at[0][1] + AROUND);
+    const parts = [start > 0 ? "…" : ""];
+    let place = start;
+    at.filter(([from, to]) => from >= place && to <= end).forEach(([from, to]) => {
+      if (from >= place) {
+        parts.push(text.slice(place, from), make("mark", "", text.slice(from, to)));
+        place = to;
+      }
+    });
+    parts.push(text.slice(place, end), end < text.length ? "…" : "");
+    return parts;
+  }
+
+  /* Browsers that know text fragments mark the words on the page, too. */
+  function address(page, { section, text, at }) {
+    const [from, to] = at[0];
+    const words = encodeURIComponent(text.slice(from, to)).replace(/-/g, "%2D");
+    return `${page.url}#${section.id}:~:text=${words}`;
+  }
+
+  function item({ page, matches, count }) {
+    const lines = matches.map((match) =>
+      make(
+        "li",
+        "",
+        link(address(page, match), make("small", "", match.section.title)),
+        make("code", "", ...excerpt(match)),
+      ),
+    );
+    const more = count - matches.length;
+    const rest = more > 0 && matches.length > 0 ? [make("small", "", fill(form.dataset.more, { count: more }))] : [];
+    return make("li", "", link(page.url, page.title), make("ul", "", ...lines), ...rest);
+  }
+
+  function show() {
+    const { pages, isExact } = finder.find(input.value, finderIndex);
+    const lines = pages.reduce((sum, page) => sum + page.count, 0);
+    const { none, some, words } = form.dataset;
+    const said = pages.length === 0 ? none : fill(isExact ? some : words, { pages: pages.length, lines });
+    document.getElementById("finder-status").textContent = input.value.trim() === "" ? "" : said;
+    document.getElementById("finder-found").replaceChildren(...pages.map(item));
+  }
+
+  input.value = new URLSearchParams(location.search).get("q") ?? "";
+  input.addEventListener("input", show);
+  input.focus();
+  show();
+}

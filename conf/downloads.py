@@ -1,0 +1,171 @@
+"""What readers of the HTML edition take with them: files, zips, and what buttons copy.
+
+Each example's files stand below `_downloads/examples/part/name/`, so that their addresses last and
+`kubectl apply -f` takes them. Beside them are a zip of each example and one of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.locale import get_translation
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import (
+    ALL_EXAMPLES,
+    COMMAND,
+    PROMPT,
+    example_files,
+    examples_folder,
+    is_captioned,
+    zip_file_name,
+)
+
+_ = get_translation("extensions")
+
+EXAMPLES = "/../examples/"  # how a chapter names what is in there
+
+
+class Buttons(SphinxPostTransform):
+    """Gives each block that holds no output its buttons, and each file its lasting address."""
+
+    default_priority = 400
+    formats = ("html",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the page."""
+        for link in self.document.findall(addnodes.download_reference):
+            if link["reftarget"].startswith(EXAMPLES):
+                link["filename"] = link["reftarget"].removeprefix("/../")
+        for block in list(self.document.findall(nodes.literal_block)):
+            if "output" not in block["classes"]:
+                add_buttons(block)
+
+
+def add_buttons(block: nodes.literal_block) -> None:
+    """Put the buttons of a block into the bar with its file's name, or else beside it."""
+    if is_captioned(block):
+        caption = next(block.parent.findall(nodes.caption))
+        file = next(caption.findall(addnodes.download_reference), None)
+        if file is not None and is_applied(Path(file["filename"])):
+            caption.append(button(_("Copy kubectl apply"), "apply"))
+        caption.append(button(_("Copy"), "", commands(block)))
+    else:
+        wrapper = nodes.container("", classes=["bare-block"])
+        block.parent.replace(block, wrapper)
+        wrapper += [block, button(_("Copy"), "", commands(block))]
+
+
+def is_applied(path: Path) -> bool:
+    """Whether readers apply a file: not one that Istio rejects, nor one for the lab."""
+    return (
+        path.suffix == ".yaml" and path.name != "lab.yaml" and not path.name.startswith("rejected-")
+    )
+
+
+def commands(block: nodes.literal_block) -> str:
+    """The commands of a transcript without their prompts; '' for a block that is copied whole."""
+    text = f"{block.astext()}\n"
+    if block.get("language") != "console" or not PROMPT.search(text):
+        return ""
+    return "".join(match[0] for match in COMMAND.finditer(text)).rstrip("\n")
+
+
+def button(label: str, kind: str, text: str = "") -> nodes.raw:
+    """A button that copies a text, or the block, or the command that applies the file."""
+    data = f' data-copy="{kind}"' if kind else ""
+    data += f' data-text="{escape(text)}"' if text else ""
+    html = f'<button type="button" class="copy"{data}>{escape(label)}</button>'
+    return nodes.raw("", html, format="html")
+
+
+def keep_own_addresses(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Leave out the copies that Sphinx makes of examples, at addresses of its own."""
+    for name in [name for name in env.dlfiles if str(name).startswith(EXAMPLES[1:])]:
+        del env.dlfiles[name]
+
+
+def write_files(app: Sphinx, exception: Exception | None) -> None:
+    """Write the files of all examples, a zip of each, and one of all, below the pages."""
+    if exception or app.builder.name != "html":
+        return
+    folders = sorted(examples_folder(app.env).glob("*/*/"))
+    target = Path(app.outdir) / "_downloads" / "examples"
+    target.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        name = f"{folder.parent.name}/{folder.name}"
+        (target / name).mkdir(parents=True, exist_ok=True)
+        for path in filter(Path.is_file, folder.iterdir()):
+            shutil.copyfile(path, target / name / path.name)
+        write_zip(target / zip_file_name(name), packed(folder.name, example_files(folder)))
+    write_zip(Path(app.outdir) / ALL_EXAMPLES, all_packed(app, folders))
+
+
+def packed(folder: str, files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    """Files as the names and contents that a zip has of them."""
+    for path in files:
+        yield f"{folder}/{path.name}", path.read_bytes()
+
+
+def all_packed(app: Sphinx, folders: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    """The files of all examples, with a README and the checksums of everything."""
+    root = "examples"
+    chapters = []
+    entries: list[tuple[str, bytes]] = []
+    for folder in folders:
+        name = f"{folder.parent.name}/{folder.name}"
+        if name in app.env.titles and (files := example_files(folder)):
+            entries += packed(f"{root}/{name}", files)
+            chapters.append(f"{name}: {app.env.titles[name].astext()}")
+    entries.insert(0, (f"{root}/README", readme(app.config.project, chapters).encode()))
+    sums = [
+        f"{hashlib.sha256(data).hexdigest()}  {name.removeprefix(f'{root}/')}\n"
+        for name, data in entries
+    ]
+    yield from entries
+    yield f"{root}/SHA256SUMS", "".join(sums).encode()
+
+
+def readme(project: str, chapters: Iterable[str]) -> str:
+    """What a reader of the zip of all examples has to know."""
+    lines = [
+        project,
+        "",
+        _("The manifests and transcripts of each chapter, in a folder of the same name:"),
+        "",
+        *chapters,
+        "",
+        _("Files *.yaml are for kubectl apply; rejected-*.yaml are ones that Istio refuses."),
+        _("Files *.console are recorded: commands after a dollar sign, and what they printed."),
+        _("To check that the files are whole: sha256sum -c SHA256SUMS"),
+    ]
+    return "\n".join(map(str, lines)) + "\n"
+
+
+def write_zip(target: Path, entries: Iterable[tuple[str, bytes]]) -> None:
+    """Pack files into a zip: for the same files, the same bytes."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, data in entries:
+            entry = zipfile.ZipInfo(name)  # dated 1980, not now
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_post_transform(Buttons)
+    app.connect("env-updated", keep_own_addresses)
+    app.connect("build-finished", write_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,87 @@
+"""Puts at the top of a chapter, side by side, what somebody with an incident needs first.
+
+The left has the table of what the chapter applies to and the short answer, which are its first two
+parts; the right shows the file that the front matter names as the fix, with a link to where the
+chapter shows it: `fix: virtual-service.yaml`. For HTML: the PDF has all of it in reading order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.locale import get_translation
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import is_captioned
+
+logger = logging.getLogger(__name__)
+_ = get_translation("extensions")
+
+
+class Glance(SphinxPostTransform):
+    """Builds that top of a page whose front matter names a fix."""
+
+    default_priority = 300  # before the buttons, which the fix has too
+    formats = ("html",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the page; warn, with its name, of a fix that it does not show."""
+        docname = self.env.docname
+        if not (name := self.env.metadata[docname].get("fix")):
+            return
+        block = next(filter(lambda block: shows(block, name), self.blocks()), None)
+        if block is None:
+            text = "the front matter names the fix %s, which this chapter does not show"
+            logger.warning(text, name, type="glance", location=docname)
+            return
+        top = next(self.document.findall(nodes.section))
+        answer = next(child for child in top if isinstance(child, nodes.section))
+        head = [child for child in top if isinstance(child, nodes.table)]
+        left = nodes.container("", classes=["glance-answer"])
+        top.replace(answer, nodes.container("", left, fix(block), classes=["glance"]))
+        for table in head:
+            top.remove(table)
+            span_title(table)
+        left += [*head, answer]
+
+    def blocks(self) -> list[nodes.literal_block]:
+        """All blocks of the page."""
+        return list(self.document.findall(nodes.literal_block))
+
+
+def span_title(table: nodes.table) -> None:
+    """Let the title in a table's head span the empty cell beside it."""
+    title, *rest = next(table.findall(nodes.thead)).findall(nodes.entry)
+    if rest and not "".join(cell.astext() for cell in rest):
+        title["morecols"] = len(rest)
+        for cell in rest:
+            cell.parent.remove(cell)
+
+
+def shows(block: nodes.literal_block, name: str) -> bool:
+    """Whether a block shows the file of a name, under that name."""
+    return Path(block.get("source", "")).name == name and is_captioned(block)
+
+
+def fix(block: nodes.literal_block) -> nodes.container:
+    """A copy of a block with a link to the section that it stands in."""
+    section: nodes.Node = block.parent
+    while not isinstance(section, nodes.section):
+        section = section.parent
+    copy = block.parent.deepcopy()
+    for node in copy.findall(nodes.Element):
+        node["ids"] = [f"fix-{name}" for name in node["ids"]]  # the others are the original's
+    link = nodes.reference("", _("Where and why"), refid=section["ids"][0], internal=True)
+    return nodes.container("", copy, nodes.paragraph("", "", link), classes=["glance-fix"])
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_post_transform(Glance)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,138 @@
+"""Makes of the HTML edition a website: what stands around the pages, and beside them.
+
+Templates get the function `say`, which translates, `description` of the page, and `pdf` and
+`all_examples`, the files below the site's root. The setting `pdf_file` names the PDF edition, if it
+was built; it then becomes a part of the site. A sitemap needs the site's address, `html_baseurl`:
+without one it is left out, since the format knows no relative addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from docutils import nodes
+from history import last_changed, root_of
+from pygments.formatters import HtmlFormatter
+from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.locale import get_translation
+from sphinx.util.typing import ExtensionMetadata
+
+from examples import ALL_EXAMPLES
+
+_ = get_translation("extensions")
+
+SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
+DESCRIPTION = 200  # characters that search engines and cards show, about
+
+
+def leave_out(app: Sphinx) -> None:
+    """Leave out what no page loads: the theme's files, 5 MB, and the index of Sphinx's search.
+
+    Sphinx has no settings for it. Search is what finder.py does, by exact words and not by stems.
+    """
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        app.builder.search = False
+        app.builder.copy_theme_static_files = lambda context: None  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def add_context(
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Give the templates what they show around a page."""
+    pdf = app.config.pdf_file
+    context["say"] = _
+    context["description"] = description(doctree) if doctree is not None else ""
+    context["pdf"] = Path(pdf).name if pdf else ""
+    context["all_examples"] = ALL_EXAMPLES
+    if page == "404":
+        found = {name: title.astext() for name, title in sorted(app.env.titles.items())}
+        context["pages"] = script_data(found)
+        context["home"] = app.config.html_baseurl or "index.html"
+        context["home_script"] = script_data(app.config.html_baseurl)
+
+
+def script_data(value: Any) -> str:
+    """A value as JSON for a script element, which nothing but "</script" ends."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def description(document: nodes.document) -> str:
+    """The first sentences of a page, without its stamp and the table under its title."""
+    for paragraph in document.findall(nodes.paragraph):
+        inside = paragraph.parent
+        if isinstance(inside, nodes.section) and "stamp" not in paragraph["classes"]:
+            return shortened(" ".join(paragraph.astext().split()))
+    return ""
+
+
+def shortened(text: str) -> str:
+    """The sentences of a text that fit, or as much of the first as fits."""
+    if len(text) <= DESCRIPTION:
+        return text
+    sentences, _stop, _rest = text[:DESCRIPTION].rpartition(". ")
+    return f"{sentences}." if sentences else f"{text[: DESCRIPTION - 1].rpartition(' ')[0]}…"
+
+
+def write_files(app: Sphinx, exception: Exception | None) -> None:
+    """Write what belongs to the whole site."""
+    if exception or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    options = app.config.html_theme_options
+    styles = options["pygments_light_style"], options["pygments_dark_style"]
+    (out / "_static" / "pygments.css").write_text(colours(*styles), encoding="utf-8")
+    if app.config.pdf_file:
+        shutil.copy(app.config.pdf_file, out)
+    (out / "robots.txt").write_text("\n".join(robots(app.config.html_baseurl)), encoding="utf-8")
+    if app.config.html_baseurl:
+        (out / "sitemap.xml").write_bytes(sitemap(app))
+
+
+def colours(light: str, dark: str) -> str:
+    """The style sheet of two styles of Pygments; the system chooses between them.
+
+    The theme writes one that only a script can switch.
+    """
+    formatters: list[Any] = [HtmlFormatter(style=style) for style in (light, dark)]
+    rules = ["\n".join(one.get_token_style_defs(".highlight")) for one in formatters]
+    return f"{rules[0]}\n@media (prefers-color-scheme: dark) {{\n{rules[1]}\n}}\n"
+
+
+def robots(address: str) -> Iterator[str]:
+    """The lines of robots.txt."""
+    yield "User-agent: *"
+    yield "Allow: /"
+    if address:
+        yield f"Sitemap: {address.rstrip('/')}/sitemap.xml"
+    yield ""
+
+
+def sitemap(app: Sphinx) -> bytes:
+    """The addresses of all chapters, with the day of their last change where git knows it."""
+    root = ElementTree.Element("urlset", xmlns=SITEMAP)
+    days = last_changed(root_of(app))
+    for name in sorted(app.env.found_docs):
+        url = ElementTree.SubElement(root, "url")
+        address = f"{app.config.html_baseurl.rstrip('/')}/{app.builder.get_target_uri(name)}"
+        ElementTree.SubElement(url, "loc").text = address
+        if name in days:
+            ElementTree.SubElement(url, "lastmod").text = days[name]
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    app.add_config_value("pdf_file", "", "html", types=str)
+    app.connect("builder-inited", leave_out)
+    app.connect("html-page-context", add_context)
+    app.connect("build-finished", write_files, priority=900)  # after the theme's pygments.css
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

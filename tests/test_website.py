@@ -1,0 +1,211 @@
+"""What stands around the pages of the HTML edition, on a small book that has a repository."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import history
+import pictures
+import pytest
+import website
+from bs4 import BeautifulSoup
+from lab.paths import ROOT
+from sphinx.errors import ExtensionError
+
+ADDRESS = "https://guide.example/en/"
+REPOSITORY = "https://code.example/guide"
+PAGE = """\
+---
+fix: route.yaml
+tags: [gateway]
+---
+# First & foremost
+
+| Applies to | |
+|---|---|
+| Istio | all |
+
+## In short
+
+Apply the route.
+
+## Fix
+
+```{literalinclude} /../examples/part/first/route.yaml
+:language: yaml
+```
+
+```{example}
+```
+"""
+
+
+def git(root: Path, *arguments: str, day: str = "2026-01-02") -> None:
+    """Run git in a project, on a day."""
+    who = {
+        f"GIT_{role}_{key}": "a@b.example"
+        for role in ("AUTHOR", "COMMITTER")
+        for key in ("NAME", "EMAIL")
+    }
+    when = {"GIT_AUTHOR_DATE": f"{day}T12:00:00Z", "GIT_COMMITTER_DATE": f"{day}T12:00:00Z"}
+    command = ["git", "-C", str(root), *arguments]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **who, **when})
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def build(root: Path, *settings: str) -> Path:
+    """The HTML edition of a small book, with some settings."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "-c", str(ROOT / "conf")]
+    command += [word for setting in settings for word in ("-D", setting)]
+    folders = [str(root / "book"), str(root / "html")]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return root / "html"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of two pages in a repository with two commits."""
+    root = tmp_path_factory.mktemp("project")
+    write(
+        root,
+        {
+            "book/index.md": "# Index\n\n```{toctree}\npart/first\npart/second\n```\n",
+            "book/part/first.md": PAGE,
+            "book/part/second.md": "# Second\n\nText.\n",
+            "examples/part/first/route.yaml": "# The route.\na: 1\n",
+            "guide.pdf": "%PDF",
+        },
+    )
+    git(root, "init", "--initial-branch=main")
+    git(root, "add", "book")
+    git(root, "commit", "-m", "Begin the book")
+    git(root, "add", "examples")
+    git(root, "commit", "-m", "Route <it>", day="2026-03-04")
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(project: Path) -> Path:
+    return build(
+        project,
+        f"html_baseurl={ADDRESS}",
+        f"history_links.Source={REPOSITORY}/blob/main/{{path}}",
+        f"history_links.Report={REPOSITORY}/issues/new?title={{title}}&body={{page}}",
+        f"pdf_file={project}/guide.pdf",
+    )
+
+
+def page(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(), "html.parser")
+
+
+def links(path: Path, selector: str) -> dict[str, str]:
+    return {link.get_text(): str(link["href"]) for link in page(path).select(selector)}
+
+
+def test_page_changes_with_its_source_and_with_its_example(project: Path) -> None:
+    days = history.last_changed(project)
+    assert days == {"index": "2026-01-02", "part/first": "2026-03-04", "part/second": "2026-01-02"}
+
+
+def test_page_says_when_it_changed_and_leads_to_the_repository(site: Path) -> None:
+    first = site / "part" / "first.html"
+    assert "Last changed 2026-03-04" in page(first).select(".about")[0].get_text()
+    found = links(first, ".about a")
+    assert found["Source"] == f"{REPOSITORY}/blob/main/book/part/first.md"
+    report = f"{REPOSITORY}/issues/new?title=First%20%26%20foremost"
+    assert found["Report"] == f"{report}&body=https%3A//guide.example/en/part/first.html"
+
+
+def test_feed_has_the_changes_newest_first(site: Path) -> None:
+    atom = {"a": "http://www.w3.org/2005/Atom"}
+    feed = ElementTree.parse(site / "changes.xml").getroot()  # noqa: S314 (our own)
+    entries = feed.findall("a:entry", atom)
+    assert [entry.findtext("a:title", "", atom) for entry in entries] == [
+        "Route <it>",
+        "Begin the book",
+    ]
+    assert entries[0].findtext("a:updated", "", atom) == "2026-03-04T12:00:00Z"
+    assert entries[0].find("a:link", atom).attrib["href"] == f"{ADDRESS}part/first.html"  # type: ignore[union-attr]
+    assert len({entry.findtext("a:id", "", atom) for entry in [feed, *entries]}) == 3
+
+
+def test_sitemap_has_every_page_and_robots_know_it(site: Path) -> None:
+    root = ElementTree.parse(site / "sitemap.xml").getroot()  # noqa: S314 (our own)
+    space = {"s": website.SITEMAP}
+    assert [url.text for url in root.findall("s:url/s:loc", space)] == [
+        f"{ADDRESS}{name}.html" for name in ("index", "part/first", "part/second")
+    ]
+    assert root.findtext("s:url[2]/s:lastmod", "", space) == "2026-03-04"
+    assert f"Sitemap: {ADDRESS}sitemap.xml" in (site / "robots.txt").read_text().splitlines()
+
+
+def test_page_tells_cards_where_it_is(site: Path) -> None:
+    head = page(site / "part" / "first.html")
+    meta = {
+        str(tag.get("property") or tag.get("name")): tag["content"]
+        for tag in head.select("meta[content]")
+    }
+    assert meta["og:title"] == "First & foremost"
+    assert meta["description"] == meta["og:description"] == "Apply the route."
+    assert meta["og:url"] == f"{ADDRESS}part/first.html"
+    [canonical] = head.select("link[rel=canonical]")
+    assert canonical["href"] == meta["og:url"]
+
+
+def test_pdf_is_a_part_of_the_site_where_it_was_built(site: Path) -> None:
+    assert (
+        links(site / "part" / "first.html", "footer a")["The whole book as PDF"] == "../guide.pdf"
+    )
+    assert (site / "guide.pdf").read_text() == "%PDF"
+
+
+def test_without_git_and_address_the_site_leaves_out_what_needs_them(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
+    write(
+        tmp_path,
+        {
+            name: (project / name).read_text()
+            for name in (
+                "book/index.md",
+                "book/part/first.md",
+                "book/part/second.md",
+                "examples/part/first/route.yaml",
+            )
+        },
+    )
+    site = build(tmp_path)
+    assert list(links(site / "part" / "first.html", ".about a")) == ["gateway"]
+    assert "Last changed" not in page(site / "part" / "first.html").get_text()
+    assert [name for name in ("changes.xml", "sitemap.xml") if (site / name).exists()] == []
+    assert (site / "robots.txt").read_text() == "User-agent: *\nAllow: /\n"
+    assert "PDF" not in page(site / "index.html").select("footer")[0].get_text()
+
+
+def test_colour_without_a_dark_side_is_refused_with_the_drawing_s_name() -> None:
+    with pytest.raises(ExtensionError, match=r"way\.svg: conf/pictures\.py has .* for #123456"):
+        pictures.with_dark_side('<svg width="1"><rect fill="#123456"/></svg>', "way.svg")
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("One. Two.", "One. Two."),
+        (f"One. {'x' * 200}.", "One."),
+        (f"{'word ' * 50}", f"{'word ' * 38}word…"),
+    ],
+)
+def test_description_ends_with_a_sentence_or_a_word(text: str, short: str) -> None:
+    assert website.shortened(text) == short
