@@ -54,25 +54,34 @@ document.addEventListener("DOMContentLoaded", () => {
     }, 2000);
   });
 
-  /* In a long list of chapters, this one is in view. */
+  /* What follows waits until the browser has laid out the page, so that it need not do so twice.
+
+     In a long list of chapters, this one is in view. */
   const list = document.getElementById("chapters");
   const current = list.querySelector("a.current");
-  if (current && current.offsetTop > list.clientHeight / 2) {
-    list.scrollTop = current.offsetTop - list.clientHeight / 3;
-  }
+  const listObserver = new ResizeObserver(() => {
+    if (current && current.offsetTop > list.clientHeight / 2) {
+      list.scrollTop = current.offsetTop - list.clientHeight / 3;
+    }
+    listObserver.disconnect();
+  });
+  listObserver.observe(list);
 
   /* What scrolls sideways can be scrolled by keys only when it can have the focus. */
-  const wide = document.querySelectorAll("pre, .pst-scrollable-table-container, figure");
-  const observer = new ResizeObserver((entries) => {
-    entries.forEach(({ target }) => {
-      const scrolls =
-        target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
-      if (scrolls) {
+  const wideObserver = new ResizeObserver((entries) => {
+    const scrolls = ({ target }) =>
+      target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
+    // All questions before the first change, or each would make the browser measure again.
+    const found = entries.map((entry) => [entry.target, scrolls(entry)]);
+    found.forEach(([target, isWide]) => {
+      if (isWide) {
         target.setAttribute("tabindex", "0");
       } else {
         target.removeAttribute("tabindex");
       }
     });
   });
-  wide.forEach((element) => observer.observe(element));
+  document
+    .querySelectorAll("pre, .pst-scrollable-table-container, figure")
+    .forEach((element) => wideObserver.observe(element));
 });

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,8 +18,10 @@ from xml.etree import ElementTree
 from docutils import nodes
 from history import last_changed, root_of
 from pygments.formatters import HtmlFormatter
+from pygments.token import Punctuation, Text, Whitespace, _TokenType, is_token_subtype
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
 
@@ -27,8 +29,24 @@ from examples import ALL_EXAMPLES
 
 _ = get_translation("extensions")
 
+Tokens = Iterable[tuple[_TokenType, str]]
+
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 DESCRIPTION = 200  # characters that search engines and cards show, about
+
+
+class LeanFormatter(HtmlFormatter[str]):
+    """Writes blanks and punctuation, half of all tokens, without an element around each."""
+
+    def format_unencoded(self, tokensource: Tokens, outfile: Any) -> None:
+        """Write some code."""
+        lean = ((Text if is_plain(kind) else kind, text) for kind, text in tokensource)
+        super().format_unencoded(lean, outfile)
+
+
+def is_plain(kind: _TokenType) -> bool:
+    """Whether a kind of token looks like the text around it."""
+    return is_token_subtype(kind, Punctuation) or is_token_subtype(kind, Whitespace)
 
 
 def leave_out(app: Sphinx) -> None:
@@ -131,6 +149,7 @@ def sitemap(app: Sphinx) -> bytes:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
+    PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
     app.connect("builder-inited", leave_out)
     app.connect("html-page-context", add_context)
