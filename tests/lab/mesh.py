@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,11 @@ class Mesh:
         """Ends every process and removes every file of this mesh."""
         with uninterrupted(), self.lock:  # what a call has begun is there to be ended
             self._stopped = True
-            for proxy in self.proxies.values():
-                proxy.stop()
-            for started in self._containers.values():
-                for container in started:
-                    container.stop()
+            running: list[Proxy | Container] = [*self.proxies.values()]
+            running += chain(*self._containers.values())
+            with ThreadPoolExecutor() as pool:  # each takes its time to end
+                for ending in [pool.submit(program.stop) for program in running]:
+                    ending.result()
             if hasattr(self, "_dns"):
                 self._dns.stop()
             if hasattr(self, "forwarders"):
