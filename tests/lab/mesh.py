@@ -215,14 +215,14 @@ class Mesh:
         for name, pod in wanted.items():
             if pod.proxy_type:
                 self._configure_proxy(name, pod)
-        # Before the containers start, as a native sidecar does.
-        rejected = {n: proxy.settle() for n, proxy in self.proxies.items() if n in wanted}
         files = {title_of(i): i for i in snapshot if i["kind"] in ("ConfigMap", "Secret")}
-        started = [
-            container
-            for name, pod in wanted.items()
-            for container in self._start_containers(name, pod, files)
-        ]
+        rejected: dict[str, str] = {}
+        started: list[Container] = []
+        # Containers start after their own proxy, as behind a native sidecar; first those without.
+        for name, pod in sorted(wanted.items(), key=lambda item: item[0] in self.proxies):
+            if name in self.proxies:
+                rejected[name] = self.proxies[name].settle()
+            started += self._start_containers(name, pod, files)
         for container in started:
             container.settle()
         for name, cause in rejected.items():
