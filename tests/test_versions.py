@@ -21,8 +21,7 @@ TABLE = matrix.load()
 Copy = Callable[[str], Example]
 
 
-# Those with pilot-agent take minutes, and are about the agent.
-EXAMPLES = [example for example in find_all() if not example.agent]
+EXAMPLES = find_all()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
