@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from pygments.formatter import Formatter
+from pygments.token import Token
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -120,12 +122,18 @@ class CodeFormatter(Formatter[str]):
     """Writes Pygments tokens as calls of `code-line`; Sphinx's highlighter drives it."""
 
     def __init__(
-        self, style: Any, hl_lines: Iterable[int] = (), fitting: int = 0, **_options: object
+        self,
+        style: Any,
+        hl_lines: Iterable[int] = (),
+        fitting: int = 0,
+        wraps: bool = True,
+        **_options: object,
     ) -> None:
         super().__init__()
         self.style = style
         self.marked = set(hl_lines)
-        self.fitting = fitting  # so many columns never wrap
+        self.fitting = fitting  # so many columns need one row
+        self.wraps = wraps  # else what needs more is set smaller
         self.looks: dict[Any, str] = {}
 
     @override
@@ -143,21 +151,41 @@ class CodeFormatter(Formatter[str]):
 
     def code_line(self, line: list[tuple[Any, str]], text: str, *, is_marked: bool) -> str:
         """Give one line of code."""
-        function = "code-line("
-        if columns(text) > self.fitting:
-            function = f"long-line(indent: {len(text) - len(text.lstrip(' '))}, "
         options = "marked: true, " if is_marked else ""
-        return f"{function}{options}{join(self.runs(line, text)) if text else string(' ')})\n"
+        if not text:
+            return f'code-line({options}" ")\n'
+        if columns(text) <= self.fitting:
+            return f"code-line({options}{join(self.runs(line, []))})\n"
+        options += f"indent: {len(text) - len(text.lstrip(' '))}, "
+        if self.wraps:
+            points = break_points(text, LONG_CODE_WORD)
+            return f"long-line({options}{join(self.runs(line, points))})\n"
+        return f"small-line({options}columns: {columns(text)}, {join(self.runs(line, []))})\n"
 
-    def runs(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
-        """Give the parts of `line` that look the same, each as one Typst expression."""
-        points, start = break_points(text, LONG_CODE_WORD), 0
-        for look, tokens in groupby(line, key=lambda token: self.look(token[0])):
-            run = "".join(value for _kind, value in tokens)
+    def runs(self, line: list[tuple[Any, str]], points: list[int]) -> Iterator[str]:
+        """Give the parts of `line` that look the same, each as one Typst expression.
+
+        `points` are the offsets at which a row may end.
+        """
+        start = 0
+        for look, tokens in groupby(self.looks_of(line), key=itemgetter(0)):
+            run = "".join(value for _look, value in tokens)
             inside = [point - start for point in points if start < point <= start + len(run)]
             start += len(run)
-            code = split_at(run, inside)
-            yield f"text({look}{code})" if look else code
+            code = split_at(run, inside) if run else ""
+            yield f"text({look}{code})" if look and code else code
+
+    def looks_of(self, line: list[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
+        """Give the look and text of each token; spaces look like what is beside them."""
+        look, space = "", ""
+        for kind, value in line:
+            if value.strip():
+                look = self.look(kind)
+                yield look, space + value
+                space = ""
+            else:
+                space += value
+        yield look, space
 
     def look(self, kind: Any) -> str:
         """Give the arguments of Typst's `text` for a token of this kind."""
@@ -166,7 +194,8 @@ class CodeFormatter(Formatter[str]):
             while not self.style.styles_token(known):
                 known = known.parent  # a lexer's own kind is drawn like the one it refines
             style = self.style.style_for_token(known)
-            fill = f'fill: rgb("#{style["color"]}"), ' if style["color"] else ""
+            is_plain = style["color"] == self.style.style_for_token(Token)["color"]
+            fill = "" if is_plain else f'fill: rgb("#{style["color"]}"), '
             weight = 'weight: "bold", ' if style["bold"] else ""
             self.looks[kind] = fill + weight + ('style: "italic", ' if style["italic"] else "")
         return self.looks[kind]

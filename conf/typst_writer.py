@@ -102,7 +102,7 @@ LONG_CELL_WORD = 12
 SHORT_CODE = 14
 SHORT_TABLE = 500
 SHORT_ROW = 1000
-WHOLE_COLUMNS = 110  # so many columns of a manifest are set in one line, smaller if need be
+WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
     nodes.Admonition,
@@ -424,9 +424,7 @@ class Writer:
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
         arguments: dict[str, Any] = node.get("highlight_args", {})
-        # A line that wraps is two when it is copied, which is no longer the manifest.
         widest = max(map(columns, node.astext().split("\n")))
-        whole = language == "yaml" and widest <= WHOLE_COLUMNS
         is_narrow = is_inside(node, NARROWING)
         lines = self.highlighter.highlight_block(
             node.astext().expandtabs(8),  # PDF has no tabs
@@ -436,11 +434,12 @@ class Writer:
             force=node.get("force", False),
             location=node,
             hl_lines=arguments.get("hl_lines", ()),
-            fitting=widest if whole else CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
+            fitting=CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
+            # A line that wraps is two when it is copied, which is no longer the manifest.
+            wraps=language != "yaml" or widest > WHOLE_COLUMNS,
         )
         height = sum(map(rows, node.astext().split("\n")))
-        size = f"columns: {widest}, " if whole and (is_narrow or widest > CODE_COLUMNS) else ""
-        return f"code-block({size}breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
+        return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
 
     visit_doctest_block = visit_literal_block
 

@@ -1,0 +1,161 @@
+"""A finished PDF as its readers have it: text, links, fonts, and pages as pictures.
+
+pypdf reads its structure, and text with every space in it; pypdfium2, which is Chrome's reader,
+says where each character is, and draws the pages. Neither has to do with the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pypdfium2
+from PIL import Image, ImageChops
+from pypdf import PdfReader
+from pypdf.generic import ArrayObject, DictionaryObject
+
+# The template's margins in points: left, bottom, right and top on A4.
+TEXT_BLOCK = (79.4, 68.0, 595.3 - 70.9, 841.9 - 73.7)
+
+
+class Entry(NamedTuple):
+    """An entry of the outline, with the index of the page that it leads to."""
+
+    depth: int
+    title: str
+    page: int
+
+
+class Letter(NamedTuple):
+    """A printed character on the page of this index, with its edges in points."""
+
+    page: int
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is in the text block; curves may reach out of it a little."""
+        left, bottom, right, top = TEXT_BLOCK
+        inside = left - 1 <= self.left and self.right <= right + 1
+        return inside and bottom - 3 <= self.bottom and self.top <= top + 3
+
+    @property
+    def is_in_head_or_foot(self) -> bool:
+        """Whether it is between the text block's sides, above or below it, and on the page."""
+        left, bottom, right, top = TEXT_BLOCK
+        inside = left - 1 <= self.left and self.right <= right + 1
+        return inside and (top < self.bottom < 810 or 30 < self.bottom < bottom - 10)
+
+
+@dataclass
+class Pdf:
+    """The PDF in a file."""
+
+    path: Path
+
+    @cached_property
+    def reader(self) -> PdfReader:
+        return PdfReader(self.path)
+
+    @cached_property
+    def drawn(self) -> pypdfium2.PdfDocument:
+        return pypdfium2.PdfDocument(self.path)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each page as one line, without spaces in a row."""
+        return [" ".join(self.text(page).split()) for page in range(len(self.drawn))]
+
+    def text(self, page: int) -> str:
+        """The text of a page, without its head and foot."""
+        _left, bottom, _right, top = TEXT_BLOCK
+        text: str = self.drawn[page].get_textpage().get_text_bounded(0, bottom - 6, 595, top + 6)
+        # The reader joins a word that a line ends in, and puts \x02 for its hyphen.
+        return text.replace("\r\n", "\n").replace("\x02", "-\n")
+
+    def lines(self, page: int) -> list[str]:
+        """The lines of a page with every space in them, head and foot included."""
+        return self.reader.pages[page].extract_text().split("\n")
+
+    def letters(self) -> Iterator[Letter]:
+        """Every character that is not a space."""
+        for number, page in enumerate(self.drawn):
+            text = page.get_textpage()
+            for index, character in enumerate(text.get_text_range()):
+                if not character.isspace():
+                    yield Letter(number, character, *text.get_charbox(index))
+
+    @cached_property
+    def outline(self) -> list[Entry]:
+        """Every entry of the outline, its depth from 1."""
+
+        def entries(nodes: list[Any], depth: int) -> Iterator[Entry]:
+            for node in nodes:
+                if isinstance(node, list):
+                    yield from entries(node, depth + 1)
+                else:
+                    page = self.reader.get_destination_page_number(node)
+                    assert page is not None
+                    yield Entry(depth, str(node.title), page)
+
+        return list(entries(list(self.reader.outline), 1))
+
+    # What pypdf finds in a PDF can be of any type.
+    def links(self) -> Iterator[tuple[int, Any]]:
+        """The links of all pages, each with the index of its page."""
+        for number, page in enumerate(self.reader.pages):
+            listed: Any = page.get("/Annots", ArrayObject()).get_object()
+            yield from ((number, annotation.get_object()) for annotation in listed)
+
+    @cached_property
+    def page_indexes(self) -> dict[int, int]:
+        """The index of each page by the number of its object."""
+        references = [page.indirect_reference for page in self.reader.pages]
+        return {r.idnum: index for index, r in enumerate(references) if r is not None}
+
+    def target(self, link: Any) -> int | None:
+        """The index of the page that a link leads to, or none if it leads out of the book."""
+        place = link.get("/Dest") or link["/A"].get("/D")
+        if place is None:
+            return None
+        return self.page_indexes[place.get_object()[0].indirect_reference.idnum]
+
+    def fonts(self) -> Iterator[Any]:
+        """The fonts of all pages."""
+        for page in self.reader.pages:
+            resources: Any = page["/Resources"]
+            for font in resources.get("/Font", DictionaryObject()).values():
+                yield from (child.get_object() for child in font.get_object()["/DescendantFonts"])
+
+    def structure(self, kind: str) -> Iterator[Any]:
+        """The elements of this kind in the tags for screen readers."""
+        root: Any = self.reader.root_object
+        waiting = [root["/StructTreeRoot"]]
+        while waiting:
+            element = waiting.pop().get_object()
+            if isinstance(element, ArrayObject):
+                waiting += element
+            elif isinstance(element, DictionaryObject):
+                if element.get("/S") == kind:
+                    yield element
+                if "/K" in element:
+                    waiting.append(element.raw_get("/K"))
+
+    def pictures(self) -> list[Image.Image]:
+        """The pages in grey, small enough to keep and large enough to see each line."""
+        return [page.render(scale=0.75, grayscale=True).to_pil() for page in self.drawn]
+
+
+def difference(one: Image.Image, two: Image.Image) -> float:
+    """What part of two pictures differs visibly, from 0 to 1; antialiasing may differ a little."""
+    if one.size != two.size:
+        return 1.0
+    changed = ImageChops.difference(one.convert("L"), two.convert("L")).histogram()
+    return sum(changed[64:]) / (one.width * one.height)
