@@ -158,7 +158,7 @@ class CodeFormatter(Formatter[str]):
             return f"code-line({options}{join(self.runs(line, []))})\n"
         options += f"indent: {len(text) - len(text.lstrip(' '))}, "
         if self.wraps:
-            points = break_points(text, LONG_CODE_WORD)
+            points = break_points(text, min(LONG_CODE_WORD, self.fitting // 2))
             return f"long-line({options}{join(self.runs(line, points))})\n"
         return f"small-line({options}columns: {columns(text)}, {join(self.runs(line, []))})\n"
 
