@@ -602,5 +602,4 @@ if (typeof document !== "undefined") {
       show();
     });
   });
-  byId("decoder").hidden = false;
 }

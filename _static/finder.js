@@ -133,11 +133,13 @@ if (typeof document !== "undefined") {
     return parts;
   }
 
-  /* Browsers that know text fragments mark the words on the page, too. */
-  function address(page, { section, text, at }) {
+  /* To the section, and in it to the line: a text fragment, with words that make it unique, since
+     the list of chapters has the titles of sections, too. */
+  function address(page, { kind, section, text, at }) {
     const [from, to] = at[0];
-    const words = encodeURIComponent(text.slice(from, to)).replace(/-/g, "%2D");
-    return `${page.url}#${section.id}:~:text=${words}`;
+    const after = text.slice(to, to + AROUND).split(" ").slice(0, 4).join(" ");
+    const words = encodeURIComponent(text.slice(from, to) + after).replace(/-/g, "%2D");
+    return `${page.url}#${section.id}${kind === "line" ? `:~:text=${words}` : ""}`;
   }
 
   function item({ page, matches, count }) {

@@ -40,7 +40,7 @@ EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\
 <noscript><p>{noscript}</p></noscript>
-<form id="decoder" hidden>
+<form id="decoder">
 <label for="decoder-input">{paste}</label>
 <textarea id="decoder-input" rows="6" spellcheck="false" autocomplete="off" wrap="soft"></textarea>
 <p><button type="submit">{decode}</button> <button type="reset">{clear}</button></p>

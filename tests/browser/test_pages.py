@@ -6,23 +6,40 @@ It wants the built HTML edition, and Chromium on the PATH.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser.tabs import HTML, PAGES, Watched
+from browser.tabs import HTML, PAGES, Watched, served
+from playwright.sync_api import Browser
 
 CHAPTER = HTML / "problems" / "gateway-tcp-port.html"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-AXE = {"runOnly": RULES, "resultTypes": ["violations"], "preload": False}
-VIEWS = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]
+CHAPTERS = [
+    path
+    for part in ("debugging", "problems", "practices", "tricks")
+    for path in sorted((HTML / part).glob("*.html"))
+]
+Scheme = Literal["light", "dark"]
 
 
 def name(path: Path) -> str:
     return path.relative_to(HTML).as_posix()
 
 
-def violations(found: dict[str, Any]) -> list[str]:
+# For everybody
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+# The colours of code have a test of their own: to axe, each of a thousand words takes a while.
+PLAIN_CODE = (
+    "document.querySelectorAll('pre').forEach(pre => { pre.textContent = pre.textContent })"
+)
+
+
+def violations(watched: Watched, rules: Any) -> list[str]:
+    """What axe finds on the page that is open."""
+    options = {"runOnly": rules, "resultTypes": ["violations"], "preload": False}
+    found: dict[str, Any] = Axe().run(watched.page, options=options).response
     return [
         f"{rule['id']}: {node['html'][:120]}"
         for rule in found["violations"]
@@ -30,12 +47,279 @@ def violations(found: dict[str, Any]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
-def test_axe_finds_nothing_on_any_page(width: int, scheme: Any, watched: Watched) -> None:
-    watched.page.set_viewport_size({"width": width, "height": 800})
-    watched.page.emulate_media(color_scheme=scheme)
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing_on_any_page_light_or_dark(width: int, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 800})
     found = {}
     for path in PAGES:
+        page.emulate_media(color_scheme="light")
         watched.open(path)
-        found[name(path)] = violations(Axe().run(watched.page, options=AXE).response)
-    assert {page: rules for page, rules in found.items() if rules} == {}
+        page.evaluate(PLAIN_CODE)
+        found[name(path)] = violations(watched, RULES)
+        page.emulate_media(color_scheme="dark")
+        found[f"{name(path)} in the dark"] = violations(watched, COLOURS)
+    assert len(found) > 40
+    assert {where: faults for where, faults in found.items() if faults} == {}
+
+
+CONTRASTS = """() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (color) => numbers(color)
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  const found = {};
+  document.querySelectorAll("pre, pre span").forEach((element) => {
+    const ground = getComputedStyle(element.closest(".hll") ?? element.closest("pre"));
+    const pair = [getComputedStyle(element).color, ground.backgroundColor];
+    const [low, high] = pair.map(light).sort((one, two) => one - two);
+    found[`${element.className || "plain"}: ${pair.join(" on ")}`] = (high + 0.05) / (low + 0.05);
+  });
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_code_can_be_read_in_every_colour(scheme: Scheme, watched: Watched) -> None:
+    watched.page.emulate_media(color_scheme=scheme)
+    found: dict[str, float] = {}
+    for path in PAGES:
+        watched.open(path)
+        found |= watched.page.evaluate(CONTRASTS)
+    assert len(found) > 10
+    assert {colours: ratio for colours, ratio in found.items() if ratio < 4.5} == {}
+
+
+FOCUSED = """() => {
+  const element = document.activeElement;
+  const style = getComputedStyle(element);
+  const box = element.getBoundingClientRect();
+  return {
+    text: (element.getAttribute("aria-label") || element.textContent || element.tagName).trim(),
+    isBody: element === document.body,
+    isOutlined: style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2,
+    isSeen: box.width > 0 && box.bottom > 0 && box.top < innerHeight,
+  };
+}"""
+TABBABLE = """[...document.querySelectorAll("a[href], button, input, [tabindex='0']")]
+  .filter((element) => element.checkVisibility()).length"""
+
+
+def test_keyboard_reaches_everything_and_always_shows_where_it_is(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    page = watched.page
+    count = page.evaluate(TABBABLE)
+    seen = []
+    for _ in range(count):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(FOCUSED))
+    assert seen[0]["text"] == "Skip to the text"
+    assert [item for item in seen if item["isBody"]] == []
+    assert [item for item in seen if not (item["isOutlined"] and item["isSeen"])] == []
+    assert {"Copy kubectl apply", "Copy", "Search"} <= {item["text"] for item in seen}
+
+
+def test_first_link_skips_to_the_text(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    watched.page.keyboard.press("Tab")
+    watched.page.keyboard.press("Enter")
+    assert watched.page.evaluate("document.activeElement.id") == "content"
+
+
+def test_list_of_chapters_opens_and_closes_by_keys_on_a_phone(watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 400, "height": 800})
+    watched.open(CHAPTER)
+    chapters = page.locator("#chapters")
+    assert not chapters.is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert chapters.is_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#chapters') !== null")
+    page.keyboard.press("Escape")
+    assert not chapters.is_visible()
+    assert page.evaluate("document.activeElement.className") == "menu"
+
+
+def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 400, "height": 800})
+    scrolling = 0
+    for path in PAGES:
+        watched.open(path)
+        watched.page.wait_for_timeout(50)
+        scrolls = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
+        scrolling += watched.page.evaluate(f"{scrolls}.length")
+        assert watched.page.evaluate(f"{scrolls}.every(e => e.tabIndex === 0)"), path
+    assert scrolling > 0
+
+
+# On every screen
+
+SHIFTS = """() => {
+  window.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.shifts += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 400, 320])
+def test_no_page_scrolls_sideways_or_moves_while_it_loads(width: int, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 800})
+    page.add_init_script(f"({SHIFTS})()")
+    for path in PAGES:
+        watched.open(path)
+        page.wait_for_timeout(50)
+        assert page.evaluate("document.scrollingElement.scrollWidth") == width, path
+        assert page.evaluate("window.shifts") == 0, path
+
+
+def test_lines_of_a_log_wrap_on_a_phone(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 400, "height": 800})
+    watched.open(HTML / "debugging" / "access-logs.html")
+    blocks = "div.highlight-console:not(.tabular) pre"
+    longest = f"""Math.max(...[...document.querySelectorAll("{blocks}")]
+      .flatMap((pre) => (pre.scrollWidth > pre.clientWidth ? [NaN] : pre.textContent.split("\\n")))
+      .map((line) => line.length))"""
+    assert watched.page.evaluate(longest) > 300
+
+
+def test_first_screen_of_a_chapter_has_the_answer_and_the_fix(watched: Watched) -> None:
+    for path in CHAPTERS:
+        watched.open(path)
+        for part in ("table", "#in-short > p", ".glance-fix pre"):
+            box = watched.page.locator(f".glance {part}").first.bounding_box()
+            assert box, (path, part)
+            assert box["y"] + box["height"] <= 800, (path, part)
+
+
+def test_colours_follow_the_system(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    grounds = []
+    for scheme in ("light", "dark", "light"):
+        watched.page.emulate_media(color_scheme=scheme)
+        grounds.append(watched.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 29)", "rgb(255, 255, 255)"]
+
+
+def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    watched.page.emulate_media(media="print")
+    for selector in (".bar", "#chapters", ".turn", "footer", "button.copy", ".glance-fix"):
+        assert not watched.page.locator(selector).first.is_visible(), selector
+    wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert watched.page.evaluate(f"{wide}.length") == 0
+
+
+# Copying
+
+
+def pasted(watched: Watched, button: str, block: str) -> str:
+    """What is on the clipboard after a click on a button of the block with a file's name."""
+    page = watched.page
+    bar = page.locator(".literal-block-wrapper", has=page.locator(f"span:text-is('{block}')"))
+    bar.locator("button", has_text=button).last.click()
+    assert page.get_by_role("status").inner_text() == "Copied"
+    page.evaluate("document.body.append(Object.assign(document.createElement('textarea')))")
+    page.locator("textarea").last.focus()
+    page.keyboard.press("Control+V")
+    return str(page.locator("textarea").last.input_value())
+
+
+def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    manifest = pasted(watched, "Copy", "virtual-service.yaml")
+    assert manifest.startswith("# The missing half")
+    assert manifest.endswith("number: 9000")
+    watched.open(CHAPTER)
+    commands = pasted(watched, "Copy", "1-reproduce.console").splitlines()
+    assert [line.split()[0] for line in commands] == ["GATEWAY=$(kubectl", "echo"]
+    watched.open(CHAPTER)
+    applied = pasted(watched, "Copy kubectl apply", "virtual-service.yaml")
+    file = Path(applied.removeprefix("kubectl apply -f "))
+    assert file.read_text().rstrip() == manifest
+
+
+def test_kubectl_apply_gets_the_address_on_the_site(browser: Browser) -> None:
+    with served() as address:
+        page = browser.new_page()
+        watched = Watched(page)
+        page.goto(f"{address}problems/gateway-tcp-port.html")
+        applied = pasted(watched, "Copy kubectl apply", "service.yaml")
+        assert applied == (
+            f"kubectl apply -f {address}_downloads/examples/problems/gateway-tcp-port/service.yaml"
+        )
+        assert [url for url in watched.requests if not url.startswith((address, "data:"))] == []
+        assert watched.faults == []
+        page.close()
+
+
+# The search
+
+
+def test_search_from_any_page_shows_the_lines_and_leads_to_them(watched: Watched) -> None:
+    page = watched.page
+    watched.open(CHAPTER)
+    page.fill(".bar input", "503 NC")
+    page.press(".bar input", "Enter")
+    first = page.locator("#finder-found > li").first
+    assert first.locator("a").first.inner_text() == "Read the access log: who answered 503, and why"
+    marks = first.locator("mark").all_inner_texts()
+    assert marks
+    assert set(marks) == {"503 NC"}
+    first.locator("li a").last.click()
+    assert page.url.partition("#")[0] == (HTML / "debugging" / "access-logs.html").as_uri()
+    page.wait_for_function("scrollY > 1000")
+    assert page.evaluate("location.hash") == "#a-worked-case-503-nc"
+
+
+def test_search_answers_while_one_types(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "search.html")
+    page.keyboard.type("filter_chain_not_found")
+    assert "duplicate-tls-hosts" in str(page.locator("#finder-found a").first.get_attribute("href"))
+    page.keyboard.type("!!")
+    assert page.locator("#finder-found li").count() == 0
+    assert page.inner_text("#finder-status") == "No line of the guide has this."
+
+
+@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "'\"><script>alert(1)</script>"])
+def test_typed_markup_stays_text(text: str, watched: Watched) -> None:
+    page = watched.page
+    watched.open(CHAPTER)
+    page.fill(".bar input", text)
+    page.press(".bar input", "Enter")
+    assert page.input_value("#finder-words") == text
+    assert page.locator("main img, main script").count() == 0
+    page.fill("#finder-words", "<")
+    assert page.locator("#finder-found mark").first.inner_text() == "<"
+
+
+# Addresses that lead nowhere
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("problems/gateway-tcp-prt.html", "problems/gateway-tcp-port"),
+        ("gateway-tcp-port", "problems/gateway-tcp-port"),
+        ("reference/flags", "reference/response-flags"),
+        ("problem/duplicate-tls-host.html", "problems/duplicate-tls-hosts"),
+    ],
+)
+def test_page_that_is_not_there_suggests_the_nearest(
+    wrong: str, right: str, browser: Browser
+) -> None:
+    with served() as address:
+        page = browser.new_page()
+        page.goto(address + wrong)
+        link = page.locator("#near a").first
+        assert link.evaluate("link => link.href") == f"{address}{right}.html"
+        link.click()
+        assert page.locator("article h1").count() == 1
+        assert page.url == f"{address}{right}.html"
+        page.close()
