@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -60,9 +61,23 @@ def leave_out(app: Sphinx) -> None:
 
 
 def add_context(
-    app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
+    lists: dict[int, str],
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
 ) -> None:
-    """Give the templates what they show around a page."""
+    """Give the templates what they show around a page.
+
+    The list of chapters takes most of a page's time. Where no chapter is the current one, as on the
+    pages of subjects, it is the same for all pages of a folder: `lists` keeps it.
+    """
+    if doctree is None:
+        make, depth = context["toctree"], page.count("/")
+        context["toctree"] = lambda **options: (
+            lists.get(depth) or lists.setdefault(depth, make(**options))
+        )
     pdf = app.config.pdf_file
     context["say"] = _
     context["description"] = description(doctree) if doctree is not None else ""
@@ -152,6 +167,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
     app.connect("builder-inited", leave_out)
-    app.connect("html-page-context", add_context)
+    app.connect("html-page-context", partial(add_context, {}))
     app.connect("build-finished", write_files, priority=900)  # after the theme's pygments.css
     return {"parallel_read_safe": True, "parallel_write_safe": True}
