@@ -1,7 +1,7 @@
 """Measures what the book takes to build and its examples to play, and prints a table.
 
 Every figure is the median of some runs, in seconds of wall time, beside the aim that it is held
-to. Nothing here passes or fails.
+to. The weights of pages come last. Nothing here passes or fails.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import weights
+from bs4 import BeautifulSoup
 from lab import play
 from lab.example import Example, find_all, load
 from lab.istiod import Source
@@ -23,17 +25,21 @@ from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
 from lab.paths import ROOT
 
+CHAPTER = "problems/gateway-tcp-port.md"
+
 
 def main() -> None:
     """Prints a row per figure as it comes in; Ctrl-C stops between two of them."""
     print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
-    _row("HTML of the whole book, nothing cached", _built("html"), 5.0, 3)
+    _row("HTML of the whole book, nothing cached", _built("html"), 10.0, 3)
+    _row("HTML after a change of one chapter", _built_again, 2.0, 3)
     _row("PDF of the whole book, nothing cached", _built("typst"), 2.0, 3)
     for example in (example for example in find_all() if not example.agent):
         _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
         _row(f"replay: {example.name}", partial(_replay, example), 4.0, 3)
     _row("mesh ready: two sidecars, one gateway", _two_sidecars_ready, 0.8, 5)
     _row("make test", _tests, 90.0, 1)
+    _weights()
 
 
 def _row(what: str, measure: Callable[[], float], aim: float, runs: int) -> None:
@@ -48,6 +54,28 @@ def _built(builder: str) -> Callable[[], float]:
             return _timed([*sphinx, "-d", f"{folder}/doctrees", "book", f"{folder}/out"])
 
     return build
+
+
+def _built_again() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", "conf", "-d", f"{folder}/doctrees"]
+        _timed([*sphinx, "book", f"{folder}/out"])
+        (ROOT / "book" / CHAPTER).touch()
+        return _timed([*sphinx, "book", f"{folder}/out"])
+
+
+def _weights() -> None:
+    """Prints what each page weighs with all that it loads, the heaviest first."""
+    with tempfile.TemporaryDirectory() as folder:
+        _timed([sys.executable, "-m", "sphinx", "-q", "-c", "conf", "book", folder])
+        rows = [
+            (weights.first_view(path, BeautifulSoup(path.read_text(), "html.parser")), path)
+            for path in Path(folder).rglob("*.html")
+            if "tags" not in path.parts
+        ]
+        print(f"\n{'first view of a page, compressed':44}{'kB':>8}{'aim':>8}")
+        for weight, path in sorted(rows, reverse=True):
+            print(f"{path.relative_to(folder).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
 
 
 def _tests() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+import weights
 import yaml
 from bs4 import BeautifulSoup
 from lab import transcript
@@ -145,23 +145,10 @@ def test_every_internal_link_leads_somewhere(pages: dict[Path, BeautifulSoup]) -
     assert broken == []
 
 
-def files_of_first_view(path: Path, page: BeautifulSoup) -> Iterator[Path]:
-    """The files that a browser loads to show a page, itself among them."""
-    yield path
-    for tag in page.select("img[src], script[src], link[rel=stylesheet], link[rel=icon]"):
-        address = urlsplit(urljoin(path.as_uri(), str(tag.get("src") or tag.get("href"))))
-        if address.scheme == "file":
-            yield Path(unquote(address.path))
-
-
 def test_first_view_of_every_page_is_light(pages: dict[Path, BeautifulSoup]) -> None:
-    weights = {
-        path.name: sum(len(gzip.compress(file.read_bytes())) for file in set(loads))
-        for path, page in pages.items()
-        if (loads := [*files_of_first_view(path, page)])
-    }
-    assert max(weights.values()) > 10_000
-    assert {name: weight for name, weight in weights.items() if weight > FIRST_VIEW} == {}
+    found = {path.name: weights.first_view(path, page) for path, page in pages.items()}
+    assert max(found.values()) > 10_000
+    assert {name: weight for name, weight in found.items() if weight > FIRST_VIEW} == {}
 
 
 def test_every_page_is_valid_html(pages: dict[Path, BeautifulSoup]) -> None:
