@@ -13,12 +13,22 @@ document.addEventListener("DOMContentLoaded", () => {
     return `kubectl apply -f ${url.protocol === "file:" ? decodeURI(url.pathname) : url.href}`;
   }
 
-  function textOf(button) {
-    if (button.dataset.copy === "apply") {
-      return apply(button);
+  /* The commands of a transcript, each without its prompt and its output. */
+  function commands(block) {
+    return JSON.parse(block.querySelector("[data-commands]")?.dataset.commands ?? "[]");
+  }
+
+  const blockOf = (element) => element.closest(".literal-block-wrapper, .bare-block");
+
+  function textOf(element) {
+    const block = blockOf(element);
+    if (element.matches(".gp")) {
+      return commands(block)[[...block.querySelectorAll(".gp")].indexOf(element)];
     }
-    const wrapper = button.closest(".literal-block-wrapper, .bare-block");
-    return button.dataset.text ?? wrapper.querySelector("pre").textContent.trimEnd();
+    if (element.dataset.copy === "apply") {
+      return apply(element);
+    }
+    return commands(block).join("\n") || block.querySelector("pre").textContent.trimEnd();
   }
 
   /* Browsers offer a clipboard to pages from https and from files; elsewhere a selection helps. */
@@ -39,17 +49,18 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
+  /* A click on a button, or on the prompt of a single command. */
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button.copy");
-    if (!button) {
+    const element = event.target.closest("button.copy, .gp");
+    if (!element || !blockOf(element)) {
       return;
     }
     const { copied, failed } = document.body.dataset;
-    const said = await copy(textOf(button)).then(() => copied, () => failed);
-    button.dataset.said = said;
+    const said = await copy(textOf(element)).then(() => copied, () => failed);
+    element.dataset.said = said;
     status.textContent = said;
     setTimeout(() => {
-      delete button.dataset.said;
+      delete element.dataset.said;
       status.textContent = "";
     }, 2000);
   });

@@ -7,9 +7,10 @@ Each example's files stand below `_downloads/examples/part/name/`, so that their
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -74,18 +75,18 @@ def is_applied(path: Path) -> bool:
     )
 
 
-def commands(block: nodes.literal_block) -> str:
-    """The commands of a transcript without their prompts; '' for a block that is copied whole."""
+def commands(block: nodes.literal_block) -> list[str]:
+    """The commands of a transcript without their prompts; none for a block that is copied whole."""
     text = f"{block.astext()}\n"
     if block.get("language") != "console" or not PROMPT.search(text):
-        return ""
-    return "".join(match[0] for match in COMMAND.finditer(text)).rstrip("\n")
+        return []
+    return [match[0].rstrip("\n") for match in COMMAND.finditer(text)]
 
 
-def button(label: str, kind: str, text: str = "") -> nodes.raw:
-    """A button that copies a text, or the block, or the command that applies the file."""
+def button(label: str, kind: str, texts: Sequence[str] = ()) -> nodes.raw:
+    """A button that copies some commands, or the block, or the command that applies the file."""
     data = f' data-copy="{kind}"' if kind else ""
-    data += f' data-text="{escape(text)}"' if text else ""
+    data += f' data-commands="{escape(json.dumps(texts))}"' if texts else ""
     html = f'<button type="button" class="copy"{data}>{escape(label)}</button>'
     return nodes.raw("", html, format="html")
 

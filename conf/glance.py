@@ -2,7 +2,8 @@
 
 The left has the table of what the chapter applies to and the short answer, which are its first two
 parts; the right shows the file that the front matter names as the fix, with a link to where the
-chapter shows it: `fix: virtual-service.yaml`. For HTML: the PDF has all of it in reading order.
+chapter shows it: `fix: virtual-service.yaml`. The first page of the book has the list of chapters
+there. For HTML: the PDF has all of it in reading order.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -54,6 +56,25 @@ class Glance(SphinxPostTransform):
         return list(self.document.findall(nodes.literal_block))
 
 
+class FrontPage(SphinxPostTransform):
+    """Puts the lists of chapters right below the search, which comes first in an incident."""
+
+    default_priority = 300
+    formats = ("html",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the first page of the book."""
+        if self.env.docname != self.config.root_doc:
+            return
+        lists = [node.parent for node in self.document.findall(addnodes.toctree)]
+        top = next(self.document.findall(nodes.section))
+        first = next((child for child in top if isinstance(child, nodes.section)), None)
+        if first is not None:
+            for one in lists:
+                one.parent.remove(one)
+            top.insert(top.index(first), nodes.container("", *lists, classes=["parts"]))
+
+
 def span_title(table: nodes.table) -> None:
     """Let the title in a table's head span the empty cell beside it."""
     title, *rest = next(table.findall(nodes.thead)).findall(nodes.entry)
@@ -77,11 +98,13 @@ def fix(block: nodes.literal_block) -> nodes.container:
     for node in copy.findall(nodes.Element):
         node["ids"] = [f"fix-{name}" for name in node["ids"]]  # the others are the original's
     link = nodes.reference("", _("Where and why"), refid=section["ids"][0], internal=True)
-    return nodes.container("", copy, nodes.paragraph("", "", link), classes=["glance-fix"])
+    label = nodes.paragraph("", "", nodes.strong("", _("Fix")), nodes.Text(" "), link)
+    return nodes.container("", label, copy, classes=["glance-fix"])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_post_transform(Glance)
+    app.add_post_transform(FrontPage)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -396,7 +396,9 @@ def test_copy_button_copies_what_the_lab_plays(
             file.write_text(block.get_text())
             steps = transcript.read(file).steps
             [button] = block.parent.select("button.copy")  # type: ignore[union-attr]
-            assert button["data-text"] == "\n".join(step.command for step in steps), path
+            commands = json.loads(str(button["data-commands"]))
+            assert commands == [step.command for step in steps], path
+            assert len(block.select(".gp")) == len(commands), path
 
 
 def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, BeautifulSoup]) -> None:
@@ -418,7 +420,7 @@ def test_manifests_are_copied_whole_or_applied_from_their_address(
             kinds = [button.get("data-copy") for button in buttons]
             is_applied = bool(names) and not re.match("rejected-|lab.yaml", names[0])
             assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
-            assert [button.get("data-text") for button in buttons] == [None] * len(buttons)
+            assert [button.get("data-commands") for button in buttons] == [None] * len(buttons)
 
 
 @pytest.mark.parametrize(

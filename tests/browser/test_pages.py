@@ -220,11 +220,15 @@ def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) ->
 # Copying
 
 
+COPY = "button.copy:not([data-copy])"
+APPLY = "button.copy[data-copy=apply]"
+
+
 def pasted(watched: Watched, button: str, block: str) -> str:
-    """What is on the clipboard after a click on a button of the block with a file's name."""
+    """What is on the clipboard after a click in the block with a file's name."""
     page = watched.page
     bar = page.locator(".literal-block-wrapper", has=page.locator(f"span:text-is('{block}')"))
-    bar.locator("button", has_text=button).last.click()
+    bar.locator(button).last.click()
     assert page.get_by_role("status").inner_text() == "Copied"
     page.evaluate("document.body.append(Object.assign(document.createElement('textarea')))")
     page.locator("textarea").last.focus()
@@ -234,14 +238,16 @@ def pasted(watched: Watched, button: str, block: str) -> str:
 
 def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) -> None:
     watched.open(CHAPTER)
-    manifest = pasted(watched, "Copy", "virtual-service.yaml")
+    manifest = pasted(watched, COPY, "virtual-service.yaml")
     assert manifest.startswith("# The missing half")
     assert manifest.endswith("number: 9000")
     watched.open(CHAPTER)
-    commands = pasted(watched, "Copy", "1-reproduce.console").splitlines()
+    commands = pasted(watched, COPY, "1-reproduce.console").splitlines()
     assert [line.split()[0] for line in commands] == ["GATEWAY=$(kubectl", "echo"]
     watched.open(CHAPTER)
-    applied = pasted(watched, "Copy kubectl apply", "virtual-service.yaml")
+    assert pasted(watched, ".gp", "1-reproduce.console") == commands[-1]
+    watched.open(CHAPTER)
+    applied = pasted(watched, APPLY, "virtual-service.yaml")
     file = Path(applied.removeprefix("kubectl apply -f "))
     assert file.read_text().rstrip() == manifest
 
@@ -251,7 +257,7 @@ def test_kubectl_apply_gets_the_address_on_the_site(browser: Browser) -> None:
         page = browser.new_page()
         watched = Watched(page)
         page.goto(f"{address}problems/gateway-tcp-port.html")
-        applied = pasted(watched, "Copy kubectl apply", "service.yaml")
+        applied = pasted(watched, APPLY, "service.yaml")
         assert applied == (
             f"kubectl apply -f {address}_downloads/examples/problems/gateway-tcp-port/service.yaml"
         )
