@@ -24,6 +24,10 @@ from lab.istiod import Source
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
 from lab.paths import ROOT
+from pypdf import PdfReader
+
+# What the long books are made of: these take about 60 pages.
+CHAPTERS = ("practices", "problems")
 
 CHAPTER = "problems/gateway-tcp-port.md"
 
@@ -33,7 +37,11 @@ def main() -> None:
     print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
     _row("HTML of the whole book, nothing cached", _built("html"), 10.0, 3)
     _row("HTML after a change of one chapter", _built_again, 2.0, 3)
-    _row("PDF of the whole book, nothing cached", _built("typst"), 2.0, 3)
+    _row("PDF of the whole book, nothing cached", _built("typst"), 5.0, 3)
+    for times, runs in ((1, 3), (4, 3), (16, 1)):
+        with tempfile.TemporaryDirectory() as folder:
+            pages = _repeat(Path(folder), times)
+            _row(f"PDF of {pages} pages", _built("typst", Path(folder)), pages / 30, runs)
     for example in (example for example in find_all() if not example.agent):
         _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
         _row(f"replay: {example.name}", partial(_replay, example), 4.0, 3)
@@ -47,35 +55,62 @@ def _row(what: str, measure: Callable[[], float], aim: float, runs: int) -> None
     print(f"{what:44}{seconds:>8.2f}{aim:>8.1f}   {runs}", flush=True)
 
 
-def _built(builder: str) -> Callable[[], float]:
+def _built(builder: str, root: Path = ROOT) -> Callable[[], float]:
     def build() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", "conf", "-b", builder]
-            return _timed([*sphinx, "-d", f"{folder}/doctrees", "book", f"{folder}/out"])
+            return _timed(_sphinx(builder, root, Path(folder)))
 
     return build
 
 
 def _built_again() -> float:
     with tempfile.TemporaryDirectory() as folder:
-        sphinx = [sys.executable, "-m", "sphinx", "-q", "-c", "conf", "-d", f"{folder}/doctrees"]
-        _timed([*sphinx, "book", f"{folder}/out"])
+        sphinx = _sphinx("html", ROOT, Path(folder))
+        _timed(sphinx)
         (ROOT / "book" / CHAPTER).touch()
-        return _timed([*sphinx, "book", f"{folder}/out"])
+        return _timed(sphinx)
 
 
 def _weights() -> None:
     """Prints what each page weighs with all that it loads, the heaviest first."""
     with tempfile.TemporaryDirectory() as folder:
-        _timed([sys.executable, "-m", "sphinx", "-q", "-c", "conf", "book", folder])
+        _timed(_sphinx("html", ROOT, Path(folder)))
+        pages = Path(folder, "out")
         rows = [
             (weights.first_view(path, BeautifulSoup(path.read_text(), "html.parser")), path)
-            for path in Path(folder).rglob("*.html")
+            for path in pages.rglob("*.html")
             if "tags" not in path.parts
         ]
         print(f"\n{'first view of a page, compressed':44}{'kB':>8}{'aim':>8}")
         for weight, path in sorted(rows, reverse=True):
-            print(f"{path.relative_to(folder).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
+            print(f"{path.relative_to(pages).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
+
+
+def _sphinx(builder: str, root: Path, out: Path) -> list[str]:
+    # Of the warnings that copies of chapters cause, the copies are the reason.
+    options = ["-q", *(["-Q"] if root != ROOT else []), "-c", "conf", "-d", f"{out}/doctrees"]
+    return [sys.executable, "-m", "sphinx", *options, "-b", builder, f"{root}/book", f"{out}/out"]
+
+
+def _repeat(folder: Path, times: int) -> int:
+    """Makes a book of copies of some chapters, and gives how many pages its PDF has."""
+    for name in ("examples", "tests/recordings", "book"):
+        (folder / name).mkdir(parents=True)
+        for copy in range(times):
+            for part in CHAPTERS:
+                # The first keeps its name: chapters link to each other.
+                link = folder / name / (f"{part}-{copy}" if copy else part)
+                link.symlink_to(ROOT / name / part)
+    names = "\n".join(
+        path.relative_to(folder / "book").with_suffix("").as_posix()
+        for part in sorted((folder / "book").iterdir())
+        if part.name.startswith(CHAPTERS)
+        for path in sorted(part.glob("*.md"))
+    )
+    (folder / "book" / "index.md").write_text(f"# Book\n\n```{{toctree}}\n{names}\n```\n")
+    subprocess.run(_sphinx("typst", folder, folder), cwd=ROOT, check=True)
+    (pdf,) = (folder / "out").glob("*.pdf")
+    return len(PdfReader(pdf).pages)
 
 
 def _tests() -> float:
