@@ -35,7 +35,7 @@ html: $(READY) ## Build the HTML edition; it offers the PDF if that was built be
 
 pdf: $(READY) ## Build the PDF edition
 	@$(SPHINX) -b typst $(BUILD)/typst
-	@cp $(BUILD)/typst/$(notdir $(PDF)) $(PDF)
+	@mv $(BUILD)/typst/$(notdir $(PDF)) $(PDF)
 
 live: $(LIVE) ## Show the HTML edition in a browser, and build it again whenever a file is saved
 	@$(PY) -m sphinx_autobuild -q -n -c conf -d $(BUILD)/doctrees --watch conf --watch _static \

@@ -24,7 +24,6 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
-from sphinx.errors import SphinxError
 from sphinx.locale import _, __
 from sphinx.util import logging
 from sphinx.util.nodes import inline_all_toctrees
@@ -39,10 +38,12 @@ TEMPLATE = Path(__file__).with_name("book.typ")
 STANDARD: Final = "ua-1"
 
 
-class TypstError(SphinxError):
-    """The Typst compiler refused the book."""
+class TypstError(Exception):
+    """The Typst compiler refused the book: why, and at which place in its sources."""
 
-    category = "Typst error"
+    def __init__(self, cause: str, place: str) -> None:
+        super().__init__(cause)
+        self.place = place
 
 
 class TypstBuilder(Builder):
@@ -51,6 +52,7 @@ class TypstBuilder(Builder):
     name = "typst"
     format = "typst"
     epilog = __("The PDF is in %(outdir)s.")
+    has_failed = False
     supported_image_types: ClassVar = ["image/svg+xml", "image/png", "image/jpeg"]
 
     @override
@@ -70,7 +72,7 @@ class TypstBuilder(Builder):
 
     @override
     def write_documents(self, docnames: Set[str]) -> None:
-        """Write the .typ file, the pictures and the PDF; `TypstError` if it cannot be compiled."""
+        """Write the .typ file, the pictures and the PDF; none and an error if that fails."""
         tree = self.assemble()
         fonts = typst.Fonts(
             include_system_fonts=False, include_embedded_fonts=False, font_paths=font_folders()
@@ -81,7 +83,12 @@ class TypstBuilder(Builder):
         writer = Writer(self, tree, faults)
         code = f"{writer.write(tree)}\n{writer.index()}"
         source.write_text(f"{self.preamble()}#{{\n{code}\n}}\n", "utf-8")
-        write_whole(source.with_suffix(".pdf"), compile_pdf(source, fonts))
+        try:
+            write_whole(source.with_suffix(".pdf"), compile_pdf(source, fonts))
+        except TypstError as error:
+            # Not raised: Sphinx would bury it under a traceback and its own versions.
+            logger.error("%s", error, location=error.place)
+            self.has_failed = True
 
     def assemble(self) -> nodes.document:
         """Give one doctree: the root document's own text, then what its toctrees name."""
@@ -163,7 +170,7 @@ def drawing_fault(compiler: typst.Compiler, path: str) -> str:
 def compile_pdf(source: Path, fonts: typst.Fonts) -> bytes:
     """Compile the file `source`, in whose folder all it needs is.
 
-    Typst's warnings become Sphinx's; raises `TypstError` with one line that names the chapter.
+    Typst's warnings become Sphinx's; raises `TypstError`.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
@@ -176,12 +183,12 @@ def compile_pdf(source: Path, fonts: typst.Fonts) -> bytes:
             timestamp=int(epoch) if epoch else None,
         )
     except typst.TypstError as error:
-        raise TypstError(f"{place_of(error, source)}: {summary(error, source)}") from None
+        raise TypstError(summary(error, source), place_of(error, source)) from None
     for warning in warnings:
         if warning.message.startswith("unknown font family"):
             name = warning.message.rpartition(": ")[2]
             cause = f"the font {name} is not installed; pip has it as a package fontpkg-..."
-            raise TypstError(f"{place_of(warning, source)}: {cause}")
+            raise TypstError(cause, place_of(warning, source))
         logger.warning(summary(warning, source), location=place_of(warning, source))
     return pdf
 
@@ -215,9 +222,16 @@ def write_whole(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
+def fail(app: Sphinx, _exception: Exception | None) -> None:
+    """Let Sphinx end with an error, also without -W, if there is no PDF."""
+    if isinstance(app.builder, TypstBuilder) and app.builder.has_failed:
+        app.statuscode = 1
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the builder and its configuration values with Sphinx."""
     app.add_builder(TypstBuilder)
+    app.connect("build-finished", fail)
     app.add_config_value("typst_filename", lambda config: nodes.make_id(config.project), "", str)
     app.add_config_value("typst_subtitle", "", "", str)
     app.add_config_value("typst_author", lambda config: config.author, "", str)
