@@ -143,16 +143,15 @@ if (typeof document !== "undefined") {
   }
 
   function item({ page, matches, count }) {
-    const lines = matches.map((match) =>
-      make(
-        "li",
-        "",
-        link(address(page, match), make("small", "", match.section.title)),
-        make("code", "", ...excerpt(match)),
-      ),
-    );
+    const lines = matches.map((match) => {
+      const isTop = match.section === page.sections[0];
+      const section = isTop ? [] : [make("small", "", match.section.title)];
+      const line = make("code", "", ...excerpt(match));
+      return make("li", "", link(address(page, match), ...section, line));
+    });
     const more = count - matches.length;
-    const rest = more > 0 && matches.length > 0 ? [make("small", "", fill(form.dataset.more, { count: more }))] : [];
+    const isCut = more > 0 && matches.length > 0;
+    const rest = isCut ? [make("small", "", fill(form.dataset.more, { count: more }))] : [];
     return make("li", "", link(page.url, page.title), make("ul", "", ...lines), ...rest);
   }
 
@@ -160,7 +159,8 @@ if (typeof document !== "undefined") {
     const { pages, isExact } = finder.find(input.value, finderIndex);
     const lines = pages.reduce((sum, page) => sum + page.count, 0);
     const { none, some, words } = form.dataset;
-    const said = pages.length === 0 ? none : fill(isExact ? some : words, { pages: pages.length, lines });
+    const found = fill(isExact ? some : words, { pages: pages.length, lines });
+    const said = pages.length === 0 ? none : found;
     document.getElementById("finder-status").textContent = input.value.trim() === "" ? "" : said;
     document.getElementById("finder-found").replaceChildren(...pages.map(item));
   }

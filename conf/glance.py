@@ -45,7 +45,8 @@ class Glance(SphinxPostTransform):
         answer = next(child for child in top if isinstance(child, nodes.section))
         head = [child for child in top if isinstance(child, nodes.table)]
         left = nodes.container("", classes=["glance-answer"])
-        top.replace(answer, nodes.container("", left, fix(block), classes=["glance"]))
+        label = _("Fix") if docname.startswith("problems/") else _("Apply this")
+        top.replace(answer, nodes.container("", left, fix(block, label), classes=["glance"]))
         for table in head:
             top.remove(table)
             span_title(table)
@@ -89,8 +90,8 @@ def shows(block: nodes.literal_block, name: str) -> bool:
     return Path(block.get("source", "")).name == name and is_captioned(block)
 
 
-def fix(block: nodes.literal_block) -> nodes.container:
-    """A copy of a block with a link to the section that it stands in."""
+def fix(block: nodes.literal_block, label: str) -> nodes.container:
+    """A copy of a block under a label, with a link to the section that the block stands in."""
     section: nodes.Node = block.parent
     while not isinstance(section, nodes.section):
         section = section.parent
@@ -98,8 +99,8 @@ def fix(block: nodes.literal_block) -> nodes.container:
     for node in copy.findall(nodes.Element):
         node["ids"] = [f"fix-{name}" for name in node["ids"]]  # the others are the original's
     link = nodes.reference("", _("Where and why"), refid=section["ids"][0], internal=True)
-    label = nodes.paragraph("", "", nodes.strong("", _("Fix")), nodes.Text(" "), link)
-    return nodes.container("", label, copy, classes=["glance-fix"])
+    head = nodes.paragraph("", "", nodes.strong("", label), nodes.Text(" "), link)
+    return nodes.container("", head, copy, classes=["glance-fix"])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -142,7 +142,7 @@ def robots(address: str) -> Iterator[str]:
     yield "User-agent: *"
     yield "Allow: /"
     if address:
-        yield f"Sitemap: {address.rstrip('/')}/sitemap.xml"
+        yield f"Sitemap: {address}sitemap.xml"
     yield ""
 
 
@@ -152,7 +152,7 @@ def sitemap(app: Sphinx) -> bytes:
     days = last_changed(root_of(app))
     for name in sorted(app.env.found_docs):
         url = ElementTree.SubElement(root, "url")
-        address = f"{app.config.html_baseurl.rstrip('/')}/{app.builder.get_target_uri(name)}"
+        address = f"{app.config.html_baseurl}{app.builder.get_target_uri(name)}"
         ElementTree.SubElement(url, "loc").text = address
         if name in days:
             ElementTree.SubElement(url, "lastmod").text = days[name]

@@ -49,20 +49,16 @@ def violations(watched: Watched, rules: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_axe_finds_nothing_on_any_page_light_or_dark(width: int, watched: Watched) -> None:
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_axe_finds_nothing_light_or_dark(path: Path, width: int, watched: Watched) -> None:
     page = watched.page
     page.set_viewport_size({"width": width, "height": 800})
     page.add_init_script(path=AXE)
-    found = {}
-    for path in PAGES:
-        page.emulate_media(color_scheme="light")
-        watched.open(path)
-        page.evaluate(PLAIN_CODE)
-        found[name(path)] = violations(watched, RULES)
-        page.emulate_media(color_scheme="dark")
-        found[f"{name(path)} in the dark"] = violations(watched, COLOURS)
-    assert len(found) > 40
-    assert {where: faults for where, faults in found.items() if faults} == {}
+    watched.open(path)
+    page.evaluate(PLAIN_CODE)
+    assert violations(watched, RULES) == []
+    page.emulate_media(color_scheme="dark")
+    assert violations(watched, COLOURS) == []
 
 
 CONTRASTS = """() => {
@@ -328,6 +324,6 @@ def test_page_that_is_not_there_suggests_the_nearest(
         link = page.locator("#near a").first
         assert link.evaluate("link => link.href") == f"{address}{right}.html"
         link.click()
-        assert page.locator("article h1").count() == 1
+        page.locator("article h1").wait_for()
         assert page.url == f"{address}{right}.html"
         page.close()
