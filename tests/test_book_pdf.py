@@ -16,7 +16,7 @@ from symptoms import read
 from test_book import start_sphinx
 
 BOOK = ROOT / "book"
-TOCTREE = re.compile(r"```\{toctree\}\n:caption: (.+)\n\n([^`]+)```")
+TOCTREE = re.compile(r"```\{toctree\}\n(?::\w+:.*\n)*?:caption: (.+)\n\n([^`]+)```")
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,9 @@ class Watched:
         dialog.dismiss()
 
     def open(self, path: Path, query: str = "") -> None:
-        """Show a page of the book, from its file."""
+        """Show a page of the book, from its file, and wait until it is drawn and measured."""
         self.page.goto(path.as_uri() + query)
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
 
 class Server(SimpleHTTPRequestHandler):

@@ -147,7 +147,6 @@ def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
     scrolling = 0
     for path in PAGES:
         watched.open(path)
-        watched.page.wait_for_timeout(50)
         scrolls = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
         scrolling += watched.page.evaluate(f"{scrolls}.length")
         assert watched.page.evaluate(f"{scrolls}.every(e => e.tabIndex === 0)"), path
@@ -171,7 +170,6 @@ def test_no_page_scrolls_sideways_or_moves_while_it_loads(width: int, watched: W
     page.add_init_script(f"({SHIFTS})()")
     for path in PAGES:
         watched.open(path)
-        page.wait_for_timeout(50)
         assert page.evaluate("document.scrollingElement.scrollWidth") == width, path
         assert page.evaluate("window.shifts") == 0, path
 
