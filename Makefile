@@ -45,7 +45,7 @@ linkcheck: $(READY) ## Ask other sites whether what the book links to is there; 
 	@$(SPHINX) -b linkcheck $(BUILD)/linkcheck
 
 test: lint ## Check and build everything, and replay every example from its recordings
-	@$(PY) -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder
 
 test-browser: html $(BROWSER) ## Try every page in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }

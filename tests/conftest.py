@@ -23,21 +23,28 @@ from typing import Any
 
 import pytest
 from lab import tools
-from lab.example import Example, load
+from lab.example import Example, find_all, load
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # They take the longest, and begin first: else a worker would be alone with one of them at the end.
-_FIRST = ("test_failures.py", "test_book.py", "test_examples.py", "test_mesh.py")
+_FIRST = ("test_failures.py", "test_examples.py", "test_book.py", "test_book_pdf.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands workers the tests of a file, or those of them that play the same example, in one go."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        parameters = test.partition("[")[2]
+        names = (example.name for example in find_all())
+        return f"{file} {next(filter(parameters.startswith, names), '')}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests in groups for `--dist loadgroup`, and the longest ones first."""
-    for item in items:
-        group = item.path.name
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            example = item.callspec.params.get("example", "")
-            group += f" {getattr(example, 'name', example)}"
-        item.add_marker(pytest.mark.xdist_group(group))
     rank = {name: number for number, name in enumerate(_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(_FIRST)))
 
