@@ -94,7 +94,7 @@ class Traces:
         return [command for command in found if word in command]
 
     def assert_nothing_left(self) -> None:
-        # What the kernel kills with the lab is gone a moment after it.
+        # What is killed with the lab is gone a moment after it.
         eventually(lambda: not self.processes())
         assert self.processes() == []
         assert list(self.folder.iterdir()) == []
