@@ -3,6 +3,7 @@
 https://www.sphinx-doc.org/en/master/usage/configuration.html
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 # The project's own extensions stand beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 import stamp
+
+# A build makes millions of objects and hardly a cycle: collecting takes a fifth of its time.
+gc.disable()
 
 project = "Istio Operations Guide"
 author = "The Istio Operations Guide authors"
