@@ -194,7 +194,7 @@ def holds(copied: Iterator[str], lines: list[str]) -> bool:
     return all(line in copied for line in lines)
 
 
-def test_the_index_leads_to_where_symptoms_are_shown(pdf: Pdf) -> None:
+def test_the_index_names_every_symptom(pdf: Pdf) -> None:
     (index,) = (entry.page for entry in pdf.outline if entry.title == "Index")
     printed = squeezed("".join(pdf.texts[index:]))
     for chapter in read(BOOK):
