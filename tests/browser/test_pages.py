@@ -223,7 +223,7 @@ def pasted(watched: Watched, button: str, block: str) -> str:
     page = watched.page
     bar = page.locator(".literal-block-wrapper", has=page.locator(f"span:text-is('{block}')"))
     bar.locator(button).last.click()
-    assert page.get_by_role("status").inner_text() == "Copied"
+    page.get_by_role("status").filter(has_text="Copied").wait_for()
     page.evaluate("document.body.append(Object.assign(document.createElement('textarea')))")
     page.locator("textarea").last.focus()
     page.keyboard.press("Control+V")
