@@ -17,6 +17,8 @@ CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import o
 # builds of it give the same bytes.
 export SOURCE_DATE_EPOCH ?= $(CHANGED)
 export PYTHONPATH := tests
+# Else each command would compile the book's and the lab's modules anew, in half of its time.
+export PYTHONDONTWRITEBYTECODE :=
 
 CONTROLPLANE := tests/lab/controlplane
 GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
@@ -45,7 +47,7 @@ linkcheck: $(READY) ## Ask other sites whether what the book links to is there; 
 	@$(SPHINX) -b linkcheck $(BUILD)/linkcheck
 
 test: lint ## Check and build everything, and replay every example from its recordings
-	@$(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder
+	@$(PY) -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
 
 test-browser: html $(BROWSER) ## Try every page in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }

@@ -2,7 +2,7 @@
 
 An example has its loopback network to itself: the lab refuses to play it twice at a time. Tests
 run side by side, so each takes a turn at the examples that it plays, by a lock on their folders.
-A worker gets the tests of a file in one go, or those of them that play the same example.
+A worker gets the tests of a file in one go, and the book is built by those two that look at it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ _FIRST = ("test_failures.py", "test_examples.py", "test_book.py", "test_book_pdf
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands workers the tests of a file, or those of them that play the same example, in one go."""
+    """Hands workers the tests of a file in one go, but those of the examples by example."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        if not file.endswith("test_examples.py"):
+            return file
         parameters = test.partition("[")[2]
         names = (example.name for example in find_all())
-        return f"{file} {next(filter(parameters.startswith, names), '')}"
+        return next(filter(parameters.startswith, names), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
