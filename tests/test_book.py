@@ -313,10 +313,12 @@ def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
 # The examples
 
 
-def test_every_example_has_a_page_that_offers_its_zip(html: Path) -> None:
+def test_every_example_has_a_page_that_offers_its_zip(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
     for folder in example_folders():
         name = folder.relative_to(EXAMPLES).as_posix()
-        page = BeautifulSoup((html / f"{name}.html").read_text(), "html.parser")
+        page = pages[html / f"{name}.html"]
         zip_name = f"../_downloads/examples/{name.replace('/', '-')}.zip"
         assert page.select(f'a[href="{zip_name}"]'), name
         assert f"$ make try EXAMPLE={name}" in page.get_text()

@@ -183,7 +183,12 @@ def test_comments_may_change(copy_of: Callable[[str], Example]) -> None:
     copy = copy_of(SHOP)
     for path in copy.manifests:
         path.write_text("# Another comment.\n" + path.read_text())
-    assert play(copy) == [state.digest for state in recordings.load(copy.recordings)]
+    for path in copy.transcripts[1:]:
+        path.unlink()
+    states = [state.digest for state in recordings.load(copy.recordings)]
+    played = play(copy)
+    assert len(played) > 1
+    assert played == states[: len(played)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -17,14 +16,17 @@ from lab.processes import spawn, stop
 
 @dataclass(frozen=True)
 class Call:
-    """`args` are the words after the command's name; `cwd` is where the caller stands."""
+    """`args` are the words after the command's name; `cwd` is where the caller stands.
+
+    `caller` is a pidfd of the caller's process.
+    """
 
     args: list[str]
     cwd: Path
     stdin: FileIO
     stdout: FileIO
     stderr: FileIO
-    connection: socket.socket
+    caller: int
 
     def print(self, text: str) -> None:
         """Writes a line to the caller's standard output."""
@@ -50,7 +52,7 @@ class Call:
     def hung_up(self, seconds: float) -> bool:
         """Waits for so long, or until the caller goes away; says whether it did."""
         poll = select.poll()
-        poll.register(self.connection, 0)
+        poll.register(self.caller, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def run(
@@ -70,8 +72,8 @@ class Call:
             env=env,
             cwd=self.cwd,
         )
-        # Both are taken here, where neither the process nor the connection can be gone already.
-        watched = self.connection.dup(), os.pidfd_open(process.pid), process
+        # Both are taken here, where neither can be gone already.
+        watched = os.dup(self.caller), os.pidfd_open(process.pid), process
         threading.Thread(target=_end_with, args=watched, daemon=True).start()
         out = self.stdout if merged else self.stderr
         pipe = process.stdout if merged else process.stderr
@@ -82,14 +84,14 @@ class Call:
         return code if code >= 0 else 128 - code
 
 
-def _end_with(caller: socket.socket, ended: int, process: subprocess.Popen[bytes]) -> None:
+def _end_with(caller: int, ended: int, process: subprocess.Popen[bytes]) -> None:
     """Stops a process when its caller goes away, for instance on Ctrl-C."""
-    with caller:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        poll.register(caller, 0)  # asks for nothing but the hang-up, which poll always reports
-        if ended not in {fd for fd, _ in poll.poll()}:
-            stop(process)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(caller, select.POLLIN)
+    if ended not in {fd for fd, _ in poll.poll()}:
+        stop(process)
+    os.close(caller)
     os.close(ended)
 
 

@@ -1,17 +1,19 @@
-"""Lets the commands of a shell reach the running mesh, over a Unix socket in its folder."""
+"""Lets the commands of a shell reach the running mesh.
+
+A command is a caller that says its process id into a named pipe, and waits for its exit code in
+another. The lab takes its words and its folder from /proc, and its open files by pidfd_getfd(2).
+"""
 
 from __future__ import annotations
 
 import contextlib
-import socketserver
-import sys
+import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from socket import recv_fds
-from socket import socket as Connection
 
 from lab import curl, dig, istioctl, kubectl
 from lab.call import Call
@@ -24,6 +26,21 @@ _COMMANDS: dict[str, Callable[[Mesh, Call], int]] = {
     "curl": curl.run,
     "dig": dig.run,
 }
+
+
+# A transcript calls it dozens of times: an interpreter larger than sh would take ten times as long.
+_CALLER = """#!/bin/sh
+if ! kill -0 "$LAB_PID" 2>/dev/null || ! mkfifo "$LAB_CALLS.$$" 2>/dev/null; then
+  echo "${0##*/}: the lab is not running" >&2
+  exit 1
+fi
+exec 3<>"$LAB_CALLS.$$" 4<&0 5>&1 6>&2 # where what follows does not put pipes in their places
+echo $$ >"$LAB_CALLS"
+read -r code <&3
+exit "$code"
+"""
+_PIDFD_GETFD = 438  # the number of this system call, on all processors
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass
@@ -39,72 +56,82 @@ class Server:
         return self.mesh.folder / "bin"
 
     @property
-    def socket(self) -> Path:
-        return self.mesh.folder / "socket"
+    def calls(self) -> Path:
+        """The named pipe for callers. That of a caller has its process id behind the same name."""
+        return self.mesh.folder / "calls"
 
-    def answer(self, connection: Connection) -> None:
-        """Runs one call to its end."""
+    def environment(self) -> dict[str, str]:
+        """What a command needs to know."""
+        return {"LAB_PID": str(os.getpid()), "LAB_CALLS": str(self.calls)}
+
+    def listen(self) -> None:
+        """Answers callers, each in a thread of its own, until there is one with no number."""
+        with os.fdopen(os.open(self.calls, os.O_RDWR), "rb") as calls:
+            while pid := int(calls.readline()):
+                threading.Thread(target=self._answer, args=(pid,), daemon=True).start()
+
+    def close(self) -> None:
+        """Ends `listen`."""
+        with os.fdopen(os.open(self.calls, os.O_WRONLY | os.O_NONBLOCK), "wb") as calls:
+            calls.write(b"0\n")
+
+    def _answer(self, pid: int) -> None:
+        """Runs one call to its end, unless the caller is gone."""
+        answers = self.calls.with_name(f"{self.calls.name}.{pid}")
+        with contextlib.suppress(OSError), contextlib.ExitStack() as files:
+            caller = os.pidfd_open(pid)
+            files.callback(os.close, caller)
+            answer = os.open(answers, os.O_WRONLY | os.O_NONBLOCK)
+            files.callback(os.close, answer)
+            answers.unlink()
+            _, path, *args = Path(f"/proc/{pid}/cmdline").read_bytes()[:-1].decode().split("\0")
+            cwd = Path(f"/proc/{pid}/cwd").readlink()
+            stdin, stdout, stderr = (
+                files.enter_context(_file(pid, caller, number)) for number in (4, 5, 6)
+            )
+            code = self._run(Path(path).name, Call(args, cwd, stdin, stdout, stderr, caller))
+            os.write(answer, f"{code}\n".encode())
+
+    def _run(self, name: str, call: Call) -> int:
+        """The exit code of a command."""
         try:
-            _, fds, _, _ = recv_fds(connection, 1, 3)
-            words = b"".join(iter(lambda: connection.recv(65536), b"")).decode().split("\0")
-        except OSError:
-            return
-        if len(fds) < 3:  # a caller that was interrupted before it said anything
-            return
-        with (
-            FileIO(fds[0], "rb") as stdin,
-            FileIO(fds[1], "wb") as stdout,
-            FileIO(fds[2], "wb") as stderr,
-        ):
-            if len(words) < 2:
-                return
-            name, cwd, *args = words
-            call = Call(args, Path(cwd), stdin, stdout, stderr, connection)
-            try:
-                code = _COMMANDS[name](self.mesh, call)
-            except LabError as error:
-                self.failures.append(error)
-                call.error(f"lab: {error}")
-                code = 1
-            except BrokenPipeError:
-                code = 141
-            except Exception as error:  # which nobody foresaw; it must not pass for an output
-                cause = f"the lab cannot play: {name} {' '.join(args)}"
-                self.failures.append(LabError(f"{cause} ({type(error).__name__}: {error})"))
-                call.error(f"lab: {self.failures[-1]}")
-                code = 1
-        with contextlib.suppress(OSError):
-            connection.sendall(str(code).encode())
+            return _COMMANDS[name](self.mesh, call)
+        except LabError as error:
+            self.failures.append(error)
+        except BrokenPipeError:
+            return 141
+        except Exception as error:  # which nobody foresaw; it must not pass for an output
+            cause = f"the lab cannot play: {name} {' '.join(call.args)}"
+            self.failures.append(LabError(f"{cause} ({type(error).__name__}: {error})"))
+        call.error(f"lab: {self.failures[-1]}")
+        return 1
+
+
+def _file(pid: int, caller: int, number: int) -> FileIO:
+    """An open file of a caller: 4 is its standard input, 5 its output, 6 its error."""
+    mode = "rb" if number == 4 else "wb"
+    taken = _LIBC.syscall(_PIDFD_GETFD, caller, number, 0)
+    if taken >= 0:
+        return FileIO(taken, mode)
+    # Some containers forbid that call. Opened anew, a file has another position, so this appends.
+    with contextlib.suppress(OSError):
+        flags = os.O_RDONLY if number == 4 else os.O_WRONLY | os.O_APPEND
+        return FileIO(os.open(f"/proc/{pid}/fd/{number}", flags | os.O_NOCTTY), mode)
+    return FileIO(os.devnull, mode)  # the caller has closed it
 
 
 @contextlib.contextmanager
 def serve(mesh: Mesh) -> Iterator[Server]:
     """Runs a server for a mesh while the block runs."""
     server = Server(mesh, [])
-    _write_commands(server.commands)
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            server.answer(self.request)
-
-    class Listener(socketserver.ThreadingUnixStreamServer):
-        daemon_threads = True
-        block_on_close = False
-
-    with Listener(str(server.socket), Handler) as listener:
-        thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown()
-
-
-def _write_commands(folder: Path) -> None:
-    folder.mkdir()
-    source = Path(__file__).with_name("client.py").read_text()
+    server.commands.mkdir()
     for name in _COMMANDS:
-        path = folder / name
-        # -I and -S leave out the site packages: a tenth of a second less for every command.
-        path.write_text(f"#!{sys.executable} -IS\n{source}")
-        path.chmod(0o755)
+        command = server.commands / name
+        command.write_text(_CALLER)
+        command.chmod(0o755)
+    os.mkfifo(server.calls, 0o600)
+    threading.Thread(target=server.listen, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.close()

@@ -45,13 +45,16 @@ def environment(server: Server) -> dict[str, str]:
 
     `mktemp` makes its files in the mesh's folder, where keys do not outlive the lab.
     """
-    return os.environ | {
-        "PATH": f"{server.commands}:{os.environ.get('PATH', os.defpath)}",
-        "LAB_SOCKET": str(server.socket),
-        "TMPDIR": str(server.mesh.folder),
-        "LC_ALL": "C.UTF-8",
-        "TERM": "dumb",
-    }
+    return (
+        os.environ
+        | server.environment()
+        | {
+            "PATH": f"{server.commands}:{os.environ.get('PATH', os.defpath)}",
+            "TMPDIR": str(server.mesh.folder),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+        }
+    )
 
 
 @dataclass
