@@ -30,6 +30,9 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 _FIRST = ("test_failures.py", "test_examples.py", "test_book.py", "test_book_pdf.py")
 
 
+_PLAYED = tuple(example.name for example in find_all())
+
+
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
     """Hands workers the tests of a file in one go, but those of the examples by example."""
 
@@ -38,8 +41,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
         if not file.endswith("test_examples.py"):
             return file
         parameters = test.partition("[")[2]
-        names = (example.name for example in find_all())
-        return next(filter(parameters.startswith, names), file)
+        return next(filter(parameters.startswith, _PLAYED), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
