@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Traces, eventually
+from lab import commands
 from lab.cluster import Cluster, pods_in
 from lab.errors import LabError
 from lab.example import Example, find_all
@@ -48,12 +50,13 @@ def start_lab(*words: str) -> subprocess.Popen[str]:
 
 def said_on_failure(traces: Traces, *words: str) -> str:
     """What the lab says when it fails, after which nothing of it is left."""
-    lab = start_lab(*words)
-    stdout, stderr = lab.communicate()
-    assert (lab.returncode, stdout) == (1, "")
-    assert stderr.startswith("lab: ")
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = commands.run([*words])
+    assert (code, stdout.getvalue()) == (1, "")
+    assert stderr.getvalue().startswith("lab: ")
     traces.assert_nothing_left()
-    return stderr.removeprefix("lab: ")
+    return stderr.getvalue().removeprefix("lab: ")
 
 
 def only_transcript(example: Example, text: str) -> Path:
