@@ -1,8 +1,7 @@
-"""What the tests that play examples share.
+"""What tests share: turns at the examples, what labs leave, and builds of the book.
 
 An example has its loopback network to itself: the lab refuses to play it twice at a time. Tests
 run side by side, so each takes a turn at the examples that it plays, by a lock on their folders.
-A worker gets the tests of a file in one go, and the book is built by those two that look at it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,20 +25,28 @@ from typing import Any
 import pytest
 from lab import tools
 from lab.example import Example, find_all, load
+from lab.paths import ROOT
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+CONF = ROOT / "conf"
+
 # They take the longest, and begin first: else a worker would be alone with one of them at the end.
-_FIRST = ("test_failures.py", "test_examples.py", "test_book.py", "test_book_pdf.py")
+_FIRST = ("test_book.py", "test_book_pdf.py", "test_examples.py", "test_failures.py")
 
 
 _PLAYED = tuple(example.name for example in find_all())
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands workers the tests of a file in one go, but those of the examples by example."""
+    """Hands workers the tests of a file in one go, but those of the examples by example.
+
+    What looks at the whole book has one worker, which builds it.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        if file.endswith(("test_book.py", "test_book_pdf.py")):
+            return "book"
         if not file.endswith("test_examples.py"):
             return file
         parameters = test.partition("[")[2]
@@ -112,6 +121,35 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traces:
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return Traces(folder)
+
+
+def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.Popen[str]:
+    """Start a build of a book as the Makefile does, in a process of its own."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-c", str(CONF)]
+    command += ["-d", str(out / "doctrees"), "-b", builder, str(source), str(out / builder)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1"},
+    )
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of two builds of the book, each from nothing.
+
+    The first has the PDF, and then the HTML edition as `make` builds it: from what Sphinx has read
+    for the PDF. The second, made beside it, has the HTML edition alone.
+    """
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    alone = start_sphinx(ROOT / "book", two)
+    for build in (start_sphinx(ROOT / "book", one, "typst"), alone):
+        assert (build.communicate()[0], build.returncode) == ("", 0)
+    after = start_sphinx(ROOT / "book", one)
+    assert (after.communicate()[0], after.returncode) == ("", 0)
+    return one, two
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +16,7 @@ import pytest
 import weights
 import yaml
 from bs4 import BeautifulSoup
+from conftest import start_sphinx
 from lab import transcript
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
 from py_mini_racer import MiniRacer
@@ -28,37 +26,12 @@ from tinyhtml5.parser import HTMLParser
 
 from examples import is_tabular
 
-CONF = ROOT / "conf"
 FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
-
-
-def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.Popen[str]:
-    """Start a build of a book as the Makefile does, in a process of its own."""
-    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-c", str(CONF)]
-    command += ["-d", str(out / "doctrees"), "-b", builder, str(source), str(out / builder)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1"},
-    )
-
-
-@pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two builds of the book, made side by side, each from nothing."""
-    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    running = [start_sphinx(ROOT / "book", folder) for folder in folders]
-    outputs = [build.communicate()[0] for build in running]
-    assert outputs == ["", ""]
-    assert [build.returncode for build in running] == [0, 0]
-    return folders[0] / "html", folders[1] / "html"
 
 
 @pytest.fixture(scope="session")
 def html(builds: tuple[Path, Path]) -> Path:
-    return builds[0]
+    return builds[0] / "html"
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +65,7 @@ def test_every_file_that_the_readme_links_is_there() -> None:
 
 
 def test_same_sources_give_same_bytes(builds: tuple[Path, Path]) -> None:
-    one, two = map(files_below, builds)
+    one, two = (files_below(build / "html") for build in builds)
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
 

@@ -13,20 +13,15 @@ from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
 from pdf import Pdf
 from symptoms import read
-from test_book import start_sphinx
 
 BOOK = ROOT / "book"
 TOCTREE = re.compile(r"```\{toctree\}\n(?::\w+:.*\n)*?:caption: (.+)\n\n([^`]+)```")
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def build(builds: tuple[Path, Path]) -> Path:
     """The folder of a build from nothing."""
-    folder = tmp_path_factory.mktemp("pdf")
-    running = start_sphinx(BOOK, folder, builder="typst")
-    output, _ = running.communicate()
-    assert (output, running.returncode) == ("", 0)
-    return folder
+    return builds[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from conftest import start_sphinx
 from hops import Hop, drawing, in_words, read
 from lab.paths import EXAMPLES
-from test_book import start_sphinx
 
 LINE = (
     '[2026-01-31T12:00:00.500Z] "GET /a b HTTP/1.1" 200 - via_upstream - "-" 0 8 1 1 "-" '

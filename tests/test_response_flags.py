@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import response_flags
 import yaml
+from conftest import start_sphinx
 from lab.envoy import binary
 from lab.paths import EXAMPLES, ROOT
 from response_flags import Flag, Recorded
 from sphinx.errors import ExtensionError
-from test_book import start_sphinx
 
 FLAGS = response_flags.read(ROOT / "book")
 LINES = list(response_flags.recorded(EXAMPLES / response_flags.EXAMPLE))

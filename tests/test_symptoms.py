@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import start_sphinx
 from lab.paths import ROOT
 from symptoms import PARTS, Chapter, markdown, read
-from test_book import start_sphinx
 
 OUTPUTS = """\
 [2026-01-31T12:00:00.500Z] "GET / HTTP/1.1" 503 UF upstream_reset{x|y} - "-" 0 0

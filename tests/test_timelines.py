@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from conftest import start_sphinx
 from lab.paths import EXAMPLES
-from test_book import start_sphinx
 from timelines import Bar, drawing, read
 
 OUTPUT = """\
