@@ -24,15 +24,17 @@ _GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 _MARK = "LAB_PROCESS"  # a variable that all processes of a lab have, with its process id
 
 # Kills what has the mark, once its standard input has no writer left: the lab, or a process that is
-# about to become another program, and to have the mark. In turns, since what it finds may start
-# more.
+# about to become another program. Until it finds nothing three times: what it kills may have
+# started more, and a process has no variables for a moment while it becomes another program.
 _REAPER = r"""
 read -r
-while found=$(grep -lsz "^$0\$" /proc/[0-9]*/environ); [[ $found ]]; do
-  for path in $found; do
+for ((quiet = 0; quiet < 3; quiet++)); do
+  for path in $(grep -lsz "^$0\$" /proc/[0-9]*/environ); do
     pid=${path//[!0-9]/}
     kill -KILL "$pid"
+    quiet=0
   done
+  sleep 0.1
 done 2>/dev/null
 """
 
