@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml_text
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -71,7 +71,7 @@ def fields(source: Path) -> list[dict[str, str]]:
 
 def texts(source: Path) -> dict[str, Any]:
     """What access-log.yaml holds, as its comments say; ExtensionError for a faulty field."""
-    found: dict[str, Any] = yaml.safe_load((source / TEXTS).read_text("utf-8"))
+    found: dict[str, Any] = yaml_text.parse((source / TEXTS).read_text("utf-8"))
     for item in found["fields"]:
         name = item.get("operator", item)
         for fault, keys in {

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+import yaml_text
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -100,7 +100,7 @@ def read(source: Path) -> list[Flag]:
     Raises ExtensionError with file, flag and cause for an item that is not as agreed.
     """
     flags = []
-    for item in yaml.safe_load((source / TEXTS).read_text("utf-8")):
+    for item in yaml_text.parse((source / TEXTS).read_text("utf-8")):
         name = str(item.get("flag", item))
         try:
             flag = Flag(**item)

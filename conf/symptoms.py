@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml_text
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -145,7 +145,7 @@ def read(source: Path) -> Iterator[Chapter]:
 def read_chapter(source: Path, path: Path) -> Chapter:
     """The chapter in the file `path`."""
     front = FRONT_MATTER.match(path.read_text("utf-8"))
-    declared = (yaml.safe_load(front[1]) if front else {}).get("symptoms", {})
+    declared = (yaml_text.parse(front[1]) if front else {}).get("symptoms", {})
     docname = f"{path.parent.name}/{path.stem}"
     texts = sorted((source.parent / "examples" / docname).glob("*.console"))
     outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)
