@@ -127,6 +127,12 @@ class Pdf:
             return None
         return self.page_indexes[place.get_object()[0].indirect_reference.idnum]
 
+    def number_of(self, page: int, link: Any) -> int:
+        """The page number that a link on this page shows at its end."""
+        box = (float(edge) for edge in link["/Rect"])
+        words = self.drawn[page].get_textpage().get_text_bounded(*box)
+        return int(words.split()[-1])
+
     def fonts(self) -> Iterator[Any]:
         """The fonts of all pages."""
         for page in self.reader.pages:

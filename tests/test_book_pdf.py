@@ -42,9 +42,9 @@ def title(name: str) -> str:
     return found[1].replace("'", "’")
 
 
-def start_of(name: str, pdf: Pdf) -> int:
-    """The index of the first page of a chapter."""
-    (page,) = (entry.page for entry in pdf.outline if entry[:2] == (2, title(name)))
+def start_of(words: str, pdf: Pdf) -> int:
+    """The index of the first page of what has this title in the outline."""
+    (page,) = (entry.page for entry in pdf.outline if entry.depth < 3 and entry.title == words)
     return page
 
 
@@ -88,10 +88,23 @@ def test_each_title_stands_on_the_page_that_the_outline_names(pdf: Pdf) -> None:
         assert squeezed(words) in squeezed(pdf.texts[page])
 
 
-def test_the_contents_give_the_pages_of_the_outline(pdf: Pdf) -> None:
-    contents = pdf.texts[1]
-    for _depth, words, page in (entry for entry in pdf.outline if entry.depth == 1):
-        assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", contents), words
+def test_contents_and_index_give_the_pages_to_which_they_lead(pdf: Pdf) -> None:
+    index = start_of("Index", pdf)
+    given = [(pdf.number_of(page, link), pdf.target(link)) for page, link in listed(pdf, 1, index)]
+    assert len(given) > 100
+    assert [number for number, page in given if page is None or number != page + 1] == []
+
+
+def listed(pdf: Pdf, contents: int, index: int) -> Iterator[tuple[int, Any]]:
+    """The links of the contents and of the index, each with the index of its page."""
+    return ((page, link) for page, link in pdf.links() if page == contents or page >= index)
+
+
+def test_the_contents_name_every_chapter(pdf: Pdf) -> None:
+    for _depth, words, page in (
+        entry for entry in pdf.outline if entry.depth < 3 and entry.page > 2
+    ):
+        assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", pdf.texts[1]), words
 
 
 def test_every_page_but_the_first_has_its_number(pdf: Pdf) -> None:
@@ -150,7 +163,7 @@ def test_every_character_has_a_glyph_of_an_embedded_font(pdf: Pdf) -> None:
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_code_block_of_a_chapter_is_whole(build: Path, pdf: Pdf, name: str) -> None:
-    first = start_of(name, pdf)
+    first = start_of(title(name), pdf)
     last = next((entry.page for entry in pdf.outline if entry.depth < 3 and entry.page > first), 0)
     printed = squeezed("".join(pdf.texts[first:last]))
     for block in listings(build, name):
@@ -189,12 +202,15 @@ def holds(copied: Iterator[str], lines: list[str]) -> bool:
     return all(line in copied for line in lines)
 
 
-def test_the_index_names_every_symptom(pdf: Pdf) -> None:
-    (index,) = (entry.page for entry in pdf.outline if entry.title == "Index")
-    printed = squeezed("".join(pdf.texts[index:]))
-    for chapter in read(BOOK):
-        for _kind, symptom in chapter.symptoms():
-            assert squeezed(symptom.replace(";", ",")) in printed
+def test_the_index_names_every_symptom_with_the_page_that_shows_it(pdf: Pdf) -> None:
+    index = " ".join(pdf.texts[start_of("Index", pdf) :])
+    for symptom in {symptom for chapter in read(BOOK) for _, symptom in chapter.symptoms()}:
+        letters = map(re.escape, squeezed(symptom.replace(";", ",")))
+        found = re.search(r"\s*".join(letters) + r"\s*,\s+(\d+)", index)
+        assert found, symptom
+        # The first lines of a block can stand on one page, and those of the symptom on the next.
+        pages = pdf.texts[int(found[1]) - 1 : int(found[1]) + 1]
+        assert squeezed(symptom) in squeezed("".join(pages)), (symptom, found[1])
 
 
 def test_pictures_have_a_description(pdf: Pdf) -> None:
@@ -204,7 +220,7 @@ def test_pictures_have_a_description(pdf: Pdf) -> None:
 
 
 def test_the_decoder_says_where_it_is(pdf: Pdf) -> None:
-    (page,) = (entry.page for entry in pdf.outline if entry.title == "Decode a log line")
+    page = start_of("Decode a log line", pdf)
     assert "in the file reference/decoder.html" in pdf.texts[page]
 
 
