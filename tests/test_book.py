@@ -241,7 +241,7 @@ def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
     [
         ("503 NC", "debugging/access-logs.html"),
         ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
-        ("IST0145", "problems/duplicate-tls-hosts.html"),
+        ("IST0109", "problems/duplicate-tls-hosts.html"),
         (
             "upstream_reset_before_response_started{connection_termination}",
             "problems/upstream-connection-termination.html",

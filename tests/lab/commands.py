@@ -73,7 +73,7 @@ def _try(given: argparse.Namespace) -> int:
 
 
 def _play(given: argparse.Namespace) -> int:
-    failed = []
+    code = 0
     examples = _examples(given)
     with _busy(os.cpu_count() or 1) if given.load else contextlib.nullcontext():
         for turn in range(given.times):
@@ -85,12 +85,11 @@ def _play(given: argparse.Namespace) -> int:
                         play.replay(playing, _quiet)
                     print(f"{prefix}{example.name}: {time.monotonic() - start:.1f} s", flush=True)
                 except LabError as error:
-                    failed.append(f"{prefix}{error}")
+                    code = 1
                     if prefix:
                         print(f"{prefix}{example.name}: failed", flush=True)
-    for line in failed:
-        print(f"lab: {line}", file=sys.stderr)
-    return 1 if failed else 0
+                    print(f"lab: {prefix}{error}", file=sys.stderr, flush=True)
+    return code
 
 
 @contextlib.contextmanager

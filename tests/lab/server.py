@@ -84,13 +84,15 @@ class Server:
             answer = os.open(answers, os.O_WRONLY | os.O_NONBLOCK)
             files.callback(os.close, answer)
             answers.unlink()
+            code = 1
+            # Whatever happens, since the caller waits for it.
+            files.callback(lambda: os.write(answer, f"{code}\n".encode()))
             _, path, *args = Path(f"/proc/{pid}/cmdline").read_bytes()[:-1].decode().split("\0")
             cwd = Path(f"/proc/{pid}/cwd").readlink()
             stdin, stdout, stderr = (
                 files.enter_context(_file(pid, caller, number)) for number in (4, 5, 6)
             )
             code = self._run(Path(path).name, Call(args, cwd, stdin, stdout, stderr, caller))
-            os.write(answer, f"{code}\n".encode())
 
     def _run(self, name: str, call: Call) -> int:
         """The exit code of a command."""
