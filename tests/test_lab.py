@@ -832,6 +832,49 @@ def test_pilot_agent_request_asks_the_proxy_itself(sh: Sh) -> None:
 GATEWAY = f"{load(SHOP).network}.2"
 
 
+# Commands as callers of the lab
+
+NAMED = "kubectl get namespace shop -o name"
+
+
+def test_words_reach_the_lab_as_they_are(sh: Sh) -> None:
+    said = """Error from server (NotFound): services "a 'b'\nc" not found"""
+    assert sh("""kubectl get service "a 'b'"$'\\n'c""") == (said, 1)
+    assert sh("kubectl get namespace shop -o ''") == sh("kubectl get namespace shop")
+
+
+def test_output_comes_between_that_of_others_in_a_file_and_in_a_pipe(sh: Sh) -> None:
+    all_three = ("one\nnamespace/shop\ntwo", 0)
+    group = f"{{ echo one; {NAMED}; echo two; }}"
+    assert sh(f"{group} > $TMPDIR/three; cat $TMPDIR/three") == all_three
+    assert sh(f"{group} | cat") == all_three
+
+
+def test_input_goes_on_where_another_command_has_read(sh: Sh) -> None:
+    read = "{ read -r first; kubectl apply -f -; echo $first; }"
+    said = ("gateway.networking.istio.io/shop unchanged\n# first", 0)
+    assert sh(f"(echo '# first'; cat gateway.yaml) > $TMPDIR/two; {read} < $TMPDIR/two") == said
+    assert sh(f"(echo '# first'; cat gateway.yaml) | {read}") == said
+
+
+def test_a_kernel_that_gives_no_files_away_still_opens_them(
+    sh: Sh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.server._PIDFD_GETFD", -1)
+    assert sh(f"{{ echo one; {NAMED}; }} | cat") == ("one\nnamespace/shop", 0)
+    assert sh("cat gateway.yaml | kubectl apply -f -") == sh("kubectl apply -f gateway.yaml")
+
+
+def test_a_command_without_its_lab_says_so(mesh: Playing) -> None:
+    program = mesh.server.commands / "kubectl"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    env = os.environ | mesh.server.environment() | {"LAB_PID": str(ended.pid)}
+    done = subprocess.run([program, "get", "pods"], env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "kubectl: the lab is not running\n")
+    assert done.returncode == 1
+
+
 def test_curl_reaches_a_load_balancer_from_outside_and_no_service(sh: Sh, mesh: Playing) -> None:
     resolve = f"--resolve shop.example.com:80:{GATEWAY}"
     assert sh(f"curl -sS {resolve} http://shop.example.com/healthz") == ("ok", 0)

@@ -116,10 +116,8 @@ def _file(pid: int, caller: int, number: int) -> FileIO:
     if taken >= 0:
         return FileIO(taken, mode)
     # Some containers forbid that call. Opened anew, a file has another position, so this appends.
-    with contextlib.suppress(OSError):
-        flags = os.O_RDONLY if number == 4 else os.O_WRONLY | os.O_APPEND
-        return FileIO(os.open(f"/proc/{pid}/fd/{number}", flags | os.O_NOCTTY), mode)
-    return FileIO(os.devnull, mode)  # the caller has closed it
+    flags = os.O_RDONLY if number == 4 else os.O_WRONLY | os.O_APPEND
+    return FileIO(os.open(f"/proc/{pid}/fd/{number}", flags | os.O_NOCTTY), mode)
 
 
 @contextlib.contextmanager
