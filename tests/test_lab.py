@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from conftest import Traces, eventually, listening_places, turn
-from lab import play, recordings, transcript, xds
+from lab import play, recordings, server, transcript, xds
 from lab.cluster import Cluster, Key, Pod, pods_in
 from lab.discovery import Discovery
 from lab.discovery import Key as Subscribed
@@ -873,6 +873,20 @@ def test_a_command_without_its_lab_says_so(mesh: Playing) -> None:
     done = subprocess.run([program, "get", "pods"], env=env, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "kubectl: the lab is not running\n")
     assert done.returncode == 1
+
+
+def test_a_command_that_still_runs_ends_with_its_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called, over = Event(), Event()
+    monkeypatch.setitem(server._COMMANDS, "kubectl", lambda *_: called.set() or over.wait())  # type: ignore[func-returns-value]
+    mesh: Any = SimpleNamespace(folder=tmp_path)
+    with server.serve(mesh) as serving:
+        env = os.environ | serving.environment()
+        caller = subprocess.Popen([serving.commands / "kubectl"], env=env)
+        assert called.wait(20)
+    assert caller.wait(20) == 1
+    over.set()
 
 
 def test_curl_reaches_a_load_balancer_from_outside_and_no_service(sh: Sh, mesh: Playing) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Server:
 
     mesh: Mesh
     failures: list[LabError]
+    _waiting: set[int] = field(default_factory=set)  # where callers wait for their exit codes
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def commands(self) -> Path:
@@ -71,9 +73,11 @@ class Server:
                 threading.Thread(target=self._answer, args=(pid,), daemon=True).start()
 
     def close(self) -> None:
-        """Ends `listen`."""
+        """Ends `listen`, and lets all callers go."""
         with os.fdopen(os.open(self.calls, os.O_WRONLY | os.O_NONBLOCK), "wb") as calls:
             calls.write(b"0\n")
+        for answer in [*self._waiting]:
+            self._release(answer, 1)
 
     def _answer(self, pid: int) -> None:
         """Runs one call to its end, unless the caller is gone."""
@@ -82,17 +86,24 @@ class Server:
             caller = os.pidfd_open(pid)
             files.callback(os.close, caller)
             answer = os.open(answers, os.O_WRONLY | os.O_NONBLOCK)
-            files.callback(os.close, answer)
             answers.unlink()
+            self._waiting.add(answer)
             code = 1
-            # Whatever happens, since the caller waits for it.
-            files.callback(lambda: os.write(answer, f"{code}\n".encode()))
+            files.callback(lambda: self._release(answer, code))
             _, path, *args = Path(f"/proc/{pid}/cmdline").read_bytes()[:-1].decode().split("\0")
             cwd = Path(f"/proc/{pid}/cwd").readlink()
             stdin, stdout, stderr = (
                 files.enter_context(_file(pid, caller, number)) for number in (4, 5, 6)
             )
             code = self._run(Path(path).name, Call(args, cwd, stdin, stdout, stderr, caller))
+
+    def _release(self, answer: int, code: int) -> None:
+        """Gives a caller its exit code, unless it has one."""
+        with self._lock, contextlib.suppress(OSError):
+            if answer in self._waiting:
+                self._waiting.remove(answer)
+                os.write(answer, f"{code}\n".encode())
+                os.close(answer)
 
     def _run(self, name: str, call: Call) -> int:
         """The exit code of a command."""
