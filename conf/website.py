@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 from docutils import nodes
 from history import last_changed, root_of
+from jinja2 import FileSystemBytecodeCache
 from pygments.formatters import HtmlFormatter
 from pygments.token import Punctuation, Text, Whitespace, _TokenType, is_token_subtype
 from sphinx.application import Sphinx
@@ -58,6 +59,13 @@ def leave_out(app: Sphinx) -> None:
     if isinstance(app.builder, StandaloneHTMLBuilder):
         app.builder.search = False
         app.builder.copy_theme_static_files = lambda context: None  # type: ignore[method-assign]  # noqa: ARG005
+
+
+def keep_templates(app: Sphinx) -> None:
+    """Keep compiled templates for the next build: to compile them takes longer than a page."""
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        cache = FileSystemBytecodeCache(str(app.doctreedir))
+        app.builder.templates.environment.bytecode_cache = cache
 
 
 def add_context(
@@ -167,6 +175,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
     app.connect("builder-inited", leave_out)
+    app.connect("builder-inited", keep_templates)
     app.connect("html-page-context", partial(add_context, {}))
     app.connect("build-finished", write_files, priority=900)  # after the theme's pygments.css
     return {"parallel_read_safe": True, "parallel_write_safe": True}
