@@ -90,7 +90,8 @@ class Server:
             self._waiting.add(answer)
             code = 1
             files.callback(lambda: self._release(answer, code))
-            _, path, *args = Path(f"/proc/{pid}/cmdline").read_bytes()[:-1].decode().split("\0")
+            words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).removesuffix("\0")
+            _, path, *args = words.split("\0")
             cwd = Path(f"/proc/{pid}/cwd").readlink()
             stdin, stdout, stderr = (
                 files.enter_context(_file(pid, caller, number)) for number in (4, 5, 6)
