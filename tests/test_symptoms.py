@@ -58,7 +58,7 @@ def test_a_chapter_without_a_symptom_fails_the_build(tmp_path: Path) -> None:
     (book / "tricks" / "page.md").write_text("# Title\n")
     text = "# Book\n\n```{toctree}\ntricks/page\n```\n\n```{symptoms}\n```\n"
     (book / "index.md").write_text(text)
-    build = start_sphinx(book, tmp_path / "out")
+    build = start_sphinx(book, tmp_path / "out", builder="dummy")
     assert "tricks/page.md:1: WARNING: no symptom leads to this chapter" in build.communicate()[0]
     assert build.returncode == 1
 
