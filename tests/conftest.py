@@ -59,9 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_finish() -> None:
-    """Lets the collector of garbage pass over what is there to stay: a tenth of a test's time."""
+    """Lets the collector of garbage pass over what is there to stay."""
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
