@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
-import ipaddress
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from lab import tools
 from lab.example import Example, find_all, load
@@ -184,26 +183,12 @@ def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:
 
 def listening_places(process: int) -> set[str]:
     """The addresses on which the processes that one started accept connections, as address:port."""
-    return {place for child in _descendants(process) for place in _listening(child)}
-
-
-def _descendants(process: int) -> Iterator[int]:
-    children = Path(f"/proc/{process}/task").glob("*/children")
-    for child in (int(word) for path in children for word in path.read_text().split()):
-        yield child
-        yield from _descendants(child)
-
-
-def _listening(process: int) -> Iterator[str]:
-    """The addresses on which a process accepts connections, as address:port."""
-    sockets = set()
-    for descriptor in Path(f"/proc/{process}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            sockets |= set(re.findall(r"socket:\[(\d+)\]", str(descriptor.readlink())))
-    for table, size in (("tcp", 4), ("tcp6", 16)):
-        for row in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
-            _, local, _, state, *_ = fields = row.split()
-            if state == "0A" and fields[9] in sockets:
-                host, _, port = local.partition(":")
-                words = [bytes.fromhex(host)[i : i + 4][::-1] for i in range(0, size, 4)]
-                yield f"{ipaddress.ip_address(b''.join(words))}:{int(port, 16)}"
+    places: set[str] = set()
+    for child in psutil.Process(process).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            places |= {
+                f"{connection.laddr.ip}:{connection.laddr.port}"
+                for connection in child.net_connections("tcp")
+                if connection.status == psutil.CONN_LISTEN
+            }
+    return places
