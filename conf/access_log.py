@@ -11,10 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml_text
+from data_files import Fault, read_yaml
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -57,21 +56,21 @@ def fields(source: Path) -> list[dict[str, str]]:
 
     `source` is the folder of the book's sources.
 
-    Raises ExtensionError if access-log.yaml has no item for one of them, or a faulty one.
+    Raises Fault if access-log.yaml has no item for one of them, or a faulty one.
     """
     known = {item["operator"]: item for item in texts(source)["fields"]}
     parts = re.split(r"%([^%]+)%", format_string(source).rstrip("\n"))
     items = []
     for before, operator in zip(parts[::2], parts[1::2], strict=False):
         if operator not in known:
-            raise ExtensionError(f"{TEXTS}: no item explains the field {operator}")
+            raise Fault(f"{TEXTS}: no item explains the field {operator}")
         items.append({**known[operator], "before": before})
     return items
 
 
 def texts(source: Path) -> dict[str, Any]:
-    """What access-log.yaml holds, as its comments say; ExtensionError for a faulty field."""
-    found: dict[str, Any] = yaml_text.parse((source / TEXTS).read_text("utf-8"))
+    """What access-log.yaml holds, as its comments say; Fault for a faulty field."""
+    found: dict[str, Any] = read_yaml(source / TEXTS)
     for item in found["fields"]:
         name = item.get("operator", item)
         for fault, keys in {
@@ -79,7 +78,7 @@ def texts(source: Path) -> dict[str, Any]:
             "has an unknown": item.keys() - NEEDED - {*REMARKS, "since"},
         }.items():
             if keys:
-                raise ExtensionError(f"{TEXTS}: the field {name} {fault} {', '.join(sorted(keys))}")
+                raise Fault(f"{TEXTS}: the field {name} {fault} {', '.join(sorted(keys))}")
     return found
 
 
@@ -88,7 +87,7 @@ def format_string(source: Path) -> str:
     for path in recorded_listeners(source):
         if found := FORMAT.search(path.read_text("utf-8")):
             return str(json.loads(found[1]))
-    raise ExtensionError(f"{RECORDINGS}: no listener there has an access log in text format")
+    raise Fault(f"{RECORDINGS}: no listener there has an access log in text format")
 
 
 def recorded_listeners(source: Path) -> list[Path]:

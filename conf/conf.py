@@ -24,6 +24,7 @@ language = "en"
 extensions = [
     "myst_parser",
     "access_log",
+    "data_files",
     "decoder",
     "downloads",
     "examples",

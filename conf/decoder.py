@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import access_log
-import yaml_text
+from data_files import read_yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -144,7 +144,7 @@ def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[s
     data["flags"] = [
         {key: flag[key] for key in ("flag", "side", "means", "remedies")}
         | {"links": links(flag.get("chapters", [])), "page": link(FLAGS, flag["flag"].lower())}
-        for flag in yaml_text.parse((source / f"{FLAGS}.yaml").read_text("utf-8"))
+        for flag in read_yaml(source / f"{FLAGS}.yaml")
     ]
     return data
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_files import Fault
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.typing import ExtensionMetadata
 
@@ -68,7 +68,7 @@ def add_dark_sides(app: Sphinx, exception: Exception | None) -> None:
 
 
 def with_dark_side(text: str, source: str) -> str:
-    """A drawing with a style sheet for dark screens; raises ExtensionError for unknown colours."""
+    """A drawing with a style sheet for dark screens; raises Fault for unknown colours."""
     rules = "".join(sorted(set(dark_rules(text, source))))
     ink = f"svg{{fill:{DARK['#000']}}}"
     style = f"<style>@media (prefers-color-scheme: dark){{{ink}{rules}}}</style>"
@@ -80,7 +80,7 @@ def dark_rules(text: str, source: str) -> Iterator[str]:
     """A rule for each colour in a drawing: rules win over attributes."""
     for name, colour in COLOUR.findall(text):
         if colour not in DARK:
-            raise ExtensionError(f"{source}: conf/pictures.py has no dark side for {colour}")
+            raise Fault(f"{source}: conf/pictures.py has no dark side for {colour}")
         yield f'[{name}="{colour}"]{{{name}:{DARK[colour]}}}'
 
 

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml_text
+from data_files import Fault, read_yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
@@ -97,10 +96,10 @@ class ResponseFlags(SphinxDirective):
 def read(source: Path) -> list[Flag]:
     """The flags that the texts explain, in their order; `source` is the folder of the book.
 
-    Raises ExtensionError with file, flag and cause for an item that is not as agreed.
+    Raises Fault with file, flag and cause for an item that is not as agreed.
     """
     flags = []
-    for item in yaml_text.parse((source / TEXTS).read_text("utf-8")):
+    for item in read_yaml(source / TEXTS):
         name = str(item.get("flag", item))
         try:
             flag = Flag(**item)
@@ -118,9 +117,9 @@ def read(source: Path) -> list[Flag]:
     return flags
 
 
-def fault(flag: str, cause: str) -> ExtensionError:
+def fault(flag: str, cause: str) -> Fault:
     """What stops the build because of one flag."""
-    return ExtensionError(f"{TEXTS}: {flag}: {cause}")
+    return Fault(f"{TEXTS}: {flag}: {cause}")
 
 
 def recorded(folder: Path) -> Iterator[Recorded]:

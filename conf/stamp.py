@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from data_files import Fault
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
 
@@ -35,7 +35,7 @@ def add_stamp(app: Sphinx, document: nodes.document) -> None:
 def stamp_text(files: Iterable[Path]) -> str:
     """The stamp for some `state.json` files: every version in them, and the newest date.
 
-    Raises ExtensionError, with the name of the file, for one that is not as agreed.
+    Raises Fault, with the name of the file, for one that is not as agreed.
     """
     istio, envoy, dates = versions(files)
     return _("Outputs on this page: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
@@ -56,7 +56,7 @@ def read_state(path: Path) -> tuple[str, str, str]:
         state = json.loads(path.read_text(encoding="utf-8"))
         return state["istio"], state["envoy"], state["recorded"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ExtensionError(f"{path}: not a recorded state", error, "stamp") from error
+        raise Fault(f"{path}: not a recorded state: {error!r}") from None
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml_text
+from data_files import parse_yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -145,7 +145,7 @@ def read(source: Path) -> Iterator[Chapter]:
 def read_chapter(source: Path, path: Path) -> Chapter:
     """The chapter in the file `path`."""
     front = FRONT_MATTER.match(path.read_text("utf-8"))
-    declared = (yaml_text.parse(front[1]) if front else {}).get("symptoms", {})
+    declared = (parse_yaml(front[1], path, line=2) if front else {}).get("symptoms", {})
     docname = f"{path.parent.name}/{path.stem}"
     texts = sorted((source.parent / "examples" / docname).glob("*.console"))
     outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)

@@ -17,10 +17,10 @@ import weights
 import yaml
 from bs4 import BeautifulSoup
 from conftest import start_sphinx
+from data_files import Fault
 from lab import transcript
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
 from py_mini_racer import MiniRacer
-from sphinx.errors import ExtensionError
 from stamp import stamp_text
 from tinyhtml5.parser import HTMLParser
 
@@ -355,7 +355,7 @@ def test_stamp_names_every_version_and_the_newest_date(tmp_path: Path) -> None:
 
 def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
     path = recorded_state(tmp_path / "state.json", istio="1.31.0")
-    with pytest.raises(ExtensionError, match=re.escape(str(path))):
+    with pytest.raises(Fault, match=re.escape(str(path))):
         stamp_text([path])
 
 

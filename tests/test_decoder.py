@@ -16,9 +16,9 @@ import access_log
 import decoder
 import pytest
 import yaml
+from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from py_mini_racer import MiniRacer
-from sphinx.errors import ExtensionError
 
 BOOK = ROOT / "book"
 SCRIPT = ROOT / "_static" / "decoder.js"
@@ -560,16 +560,16 @@ def test_fields_are_those_of_the_format_string_in_its_order() -> None:
 
 def test_field_that_istio_adds_stops_the_build(tmp_path: Path) -> None:
     source = project(tmp_path, lambda fields: fields.pop(5))
-    with pytest.raises(ExtensionError, match="no item explains the field RESPONSE_FLAGS"):
+    with pytest.raises(Fault, match="no item explains the field RESPONSE_FLAGS"):
         access_log.fields(source)
 
 
 def test_faulty_field_is_named(tmp_path: Path) -> None:
     source = project(tmp_path / "one", lambda fields: fields[0].pop("means"))
-    with pytest.raises(ExtensionError, match="the field START_TIME has no means"):
+    with pytest.raises(Fault, match="the field START_TIME has no means"):
         access_log.fields(source)
     source = project(tmp_path / "two", lambda fields: fields[0].update(mean="a"))
-    with pytest.raises(ExtensionError, match="the field START_TIME has an unknown mean"):
+    with pytest.raises(Fault, match="the field START_TIME has an unknown mean"):
         access_log.fields(source)
 
 

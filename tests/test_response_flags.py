@@ -13,10 +13,10 @@ import pytest
 import response_flags
 import yaml
 from conftest import start_sphinx
+from data_files import Fault
 from lab.envoy import binary
 from lab.paths import EXAMPLES, ROOT
 from response_flags import Flag, Recorded
-from sphinx.errors import ExtensionError
 
 FLAGS = response_flags.read(ROOT / "book")
 LINES = list(response_flags.recorded(EXAMPLES / response_flags.EXAMPLE))
@@ -150,7 +150,7 @@ def book_of(root: Path, **changes: Any) -> Path:
 def test_a_faulty_item_is_named_with_file_flag_and_cause(
     tmp_path: Path, changes: dict[str, Any], cause: str
 ) -> None:
-    with pytest.raises(ExtensionError) as caught:
+    with pytest.raises(Fault) as caught:
         response_flags.read(book_of(tmp_path, **changes))
     assert str(caught.value) == f"reference/response-flags.yaml: UH: {cause}"
 
@@ -169,4 +169,14 @@ def test_the_build_needs_either_a_line_or_a_reason(
     build = start_sphinx(source, tmp_path / "out", builder="dummy")
     output, _ = build.communicate()
     assert build.returncode != 0
-    assert "reference/response-flags.yaml: UH: needs either a recorded line or `unplayed`" in output
+    (line,) = output.splitlines()  # and no traceback
+    assert "reference/response-flags.yaml: UH: needs either a recorded line or `unplayed`" in line
+
+
+def test_what_is_no_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    texts = book_of(tmp_path) / response_flags.TEXTS
+    texts.write_text("- flag: UH\n- means: a: b\n")
+    with pytest.raises(Fault) as caught:
+        response_flags.read(tmp_path / "book")
+    cause = "not valid YAML: mapping values are not allowed in this context"
+    assert str(caught.value) == f"{texts}:2: {cause}"

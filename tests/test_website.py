@@ -13,8 +13,8 @@ import pictures
 import pytest
 import website
 from bs4 import BeautifulSoup
+from data_files import Fault
 from lab.paths import ROOT
-from sphinx.errors import ExtensionError
 
 ADDRESS = "https://guide.example/en/"
 REPOSITORY = "https://code.example/guide"
@@ -195,7 +195,7 @@ def test_without_git_and_address_the_site_leaves_out_what_needs_them(
 
 
 def test_colour_without_a_dark_side_is_refused_with_the_drawing_s_name() -> None:
-    with pytest.raises(ExtensionError, match=r"way\.svg: conf/pictures\.py has .* for #123456"):
+    with pytest.raises(Fault, match=r"way\.svg: conf/pictures\.py has .* for #123456"):
         pictures.with_dark_side('<svg width="1"><rect fill="#123456"/></svg>', "way.svg")
 
 
