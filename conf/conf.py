@@ -24,6 +24,7 @@ language = "en"
 extensions = [
     "myst_parser",
     "access_log",
+    "cards",
     "data_files",
     "decoder",
     "downloads",
@@ -76,7 +77,7 @@ html_last_updated_use_utc = True
 pygments_style = "a11y-high-contrast-light"
 
 # Where the site will be, as https://example.org/guide/: none yet. Pages work anywhere, but a
-# sitemap, canonical links and the address in a report need it.
+# sitemap, canonical links, the pictures of titles and the address in a report need it.
 html_baseurl = ""
 
 # The theme: colours of code, and none of the parts that _templates/ replaces.

@@ -155,7 +155,8 @@ def table(flags: list[Flag]) -> str:
         link = f"[{item.flag}](#{anchor(item.flag)})"
         means = f"**{item.name}**: {item.means}"
         rows.append([link, SIDES[item.side], item.status, means])
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([f":::{{table}} {_('All response flags')}", *lines, ":::"])
 
 
 def text(flag: Flag) -> str:

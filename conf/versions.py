@@ -42,14 +42,15 @@ def markdown(table: dict[str, Any]) -> str:
         for envoy in envoys:
             for transcript, reason in {(d["transcript"], d["reason"]) for d in found[envoy]}:
                 reasons.setdefault((name, transcript, reason), []).append(envoy)
-    lines = [f"| {' | '.join(map(str, cells))} |" for cells in rows]
+    lines = [f":::{{table}} {_('Whether the outputs held')}"]
+    lines += [f"| {' | '.join(map(str, cells))} |" for cells in rows]
     items = [
         _("[](/{name}.md), `{transcript}`, Envoy {envoys}: {reason}").format(
             name=name, transcript=transcript, envoys=", ".join(places), reason=reason
         )
         for (name, transcript, reason), places in sorted(reasons.items())
     ]
-    return "\n".join([*lines, "", *(f"- {item}" for item in items)])
+    return "\n".join([*lines, ":::", "", *(f"- {item}" for item in items)])
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

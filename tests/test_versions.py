@@ -186,9 +186,11 @@ def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
         "examples": {"tricks/test": {"played": "2026-11-23", "differences": differences}},
     }
     assert markdown(table) == (
+        ":::{table} Whether the outputs held\n"
         "| Example | 1.36.4 | 1.37.0 | 1.40.0 | Played |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| [](/tricks/test.md) | differs | differs | held | 2026-11-23 |\n"
+        ":::\n"
         "\n"
         "- [](/tricks/test.md), `1-test.console`, Envoy 1.36.4, 1.37.0: It is older."
     )

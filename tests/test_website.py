@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cards
 import history
 import pictures
 import pytest
@@ -15,6 +16,7 @@ import website
 from bs4 import BeautifulSoup
 from data_files import Fault
 from lab.paths import ROOT
+from PIL import Image
 
 ADDRESS = "https://guide.example/en/"
 REPOSITORY = "https://code.example/guide"
@@ -163,6 +165,23 @@ def test_page_tells_cards_where_it_is(site: Path) -> None:
     assert canonical["href"] == meta["og:url"]
 
 
+def test_other_sites_get_a_picture_of_each_title(site: Path) -> None:
+    (picture,) = page(site / "part" / "first.html").select("meta[property='og:image']")
+    assert picture["content"] == f"{ADDRESS}{cards.FOLDER}/part/first.png"
+    found = sorted((site / cards.FOLDER).rglob("*.png"))
+    assert [path.stem for path in found] == ["index", "first", "second"]
+    for path in found:
+        with Image.open(path) as drawn:
+            assert drawn.size == (1200, 630)
+    assert len({path.read_bytes() for path in found}) == 3
+
+
+@pytest.mark.parametrize("title", ["", "Why", "long " * 60, "x" * 300, r'"\#$*_@<>`//~ 503 NC'])
+def test_picture_of_any_title_can_be_drawn(title: str) -> None:
+    one, other = cards.draw([cards.card(title, book="Guide"), cards.card(f"{title}!")])
+    assert one != other
+
+
 def test_pdf_is_a_part_of_the_site_where_it_was_built(site: Path) -> None:
     assert (
         links(site / "part" / "first.html", "footer a")["The whole book as PDF"] == "../guide.pdf"
@@ -189,7 +208,9 @@ def test_without_git_and_address_the_site_leaves_out_what_needs_them(
     site = build(tmp_path)
     assert list(links(site / "part" / "first.html", ".about a")) == ["gateway"]
     assert "Last changed" not in page(site / "part" / "first.html").get_text()
-    assert [name for name in ("changes.xml", "sitemap.xml") if (site / name).exists()] == []
+    absent = ("changes.xml", "sitemap.xml", cards.FOLDER)
+    assert [name for name in absent if (site / name).exists()] == []
+    assert page(site / "index.html").select("meta[property='og:image']") == []
     assert (site / "robots.txt").read_text() == "User-agent: *\nAllow: /\n"
     assert "PDF" not in page(site / "index.html").select("footer")[0].get_text()
 
