@@ -84,12 +84,13 @@ class Example(SphinxDirective):
             "In the book's repository, this starts the mesh, plays the commands of this page, "
             "and leaves you a shell in it:"
         )
+        classes = ["example-files", "references"]
         # What _() translates is not for the catalogue of each chapter.
         return [
             nodes.paragraph("", intro, translatable=False),
             block,
             nodes.paragraph("", _("The example's files:"), translatable=False),
-            nodes.bullet_list("", *map(file_item, files), bullet="-", classes=["example-files"]),
+            nodes.bullet_list("", *map(file_item, files), bullet="-", classes=classes),
             *self.zip_link(name),
         ]
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 # Words of code longer than this many characters may be broken.
 LONG_CODE_WORD = 40
-# Into what: pieces that end a list's item, then parts of names, then just so many characters.
+# Into what: pieces that end a list's item, then parts of names, then words that are written
+# together, then just so many characters.
 PIECES = (
     re.compile(r".+?(?:[,;&?|)}\]](?=.)|$)"),
-    re.compile(r".+?(?:[/.:=_@>\"-](?=.)|$)"),
+    re.compile(r".+?(?:[/.:=_@>#\"-](?=.)|$)"),
+    re.compile(r".+?(?:(?<=[a-z])(?=[A-Z])|$)"),
     re.compile(r".{1,8}"),
 )
 CODE_COLUMNS = 89  # of the template's code fit between the margins

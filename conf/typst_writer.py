@@ -95,10 +95,12 @@ ENUMERATORS = {
 # Words longer than this many characters may be broken, in prose and in tables.
 LONG_WORD = 24
 LONG_CELL_WORD = 12
-# What stays on one page: code of so many rows, tables and their rows of so many characters.
+# What stays on one page: code of so many rows; tables, their rows and lists of references of so
+# many characters.
 SHORT_CODE = 14
 SHORT_TABLE = 500
 SHORT_ROW = 1000
+SHORT_LIST = 600
 WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
@@ -519,13 +521,16 @@ class Writer:
         return self.item_list("enum", node, f"start: {start}, numbering: {numbering}, ")
 
     def item_list(self, function: str, node: nodes.Element, options: str = "") -> str:
-        """Give a list; one of single paragraphs is set tight."""
+        """Give a list; one of single paragraphs is set tight, one of the class references small."""
         items, _others = split(node, nodes.list_item)
         tight = all(len(split(item, nodes.paragraph)[0]) <= 1 for item in items)
         code = ",\n".join(map(self.flow, items))
+        call = f"{function}({options}tight: {boolean(tight)}, {code})"
+        if "references" in node["classes"]:
+            call = f"references(breakable: {boolean(len(node.astext()) > SHORT_LIST)}, {call})"
         # Without an end, the paragraph before would draw the list up to it.
         end = "" if isinstance(node.parent, nodes.list_item) else "parbreak()"
-        return join([end, f"{function}({options}tight: {boolean(tight)}, {code})"])
+        return join([end, call])
 
     def visit_definition_list(self, node: nodes.definition_list) -> str:
         items, _others = split(node, nodes.definition_list_item)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.locale import translators
 from sphinx.util.docutils import docutils_namespace
 from typst_builder import font_folders, with_axes
-from typst_code import groups
+from typst_code import break_points, groups
 from typst_writer import CALLS, SILENT, TRANSPARENT, Writer
 
 # MyST-Parser asks Sphinx 9 for a name that goes away in Sphinx 11.
@@ -269,6 +270,25 @@ def test_an_address_is_in_a_note_and_in_lists_after_the_link(page: Callable[...,
     )
     assert "A site1 is. • Other (b.org) •" in book.words
     assert "1a.org/x 3" in book.words
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("upstream_reset", "upstream_reset"),
+        ("ReferencedResourceNotFound", "Referenced Resource Not Found"),
+        ("istio.io/latest/docs/#limits", "istio. io/ latest/ docs/ #limits"),
+        (
+            "outbound|80||shop.default,outbound|81||shop",
+            "outbound| 80| |shop.default, outbound| 81| |shop",
+        ),
+        ("0123456789abcdefghijklmnopqrst", "01234567 89abcdef ghijklmn opqrst"),
+    ],
+)
+def test_a_long_word_is_broken_where_its_parts_end(word: str, parts: str) -> None:
+    points = break_points(word, longest=20)
+    ends = [0, *points, len(word)]
+    assert " ".join(word[a:b] for a, b in pairwise(ends)) == parts
 
 
 def test_an_address_that_the_words_say_is_printed_once(page: Callable[..., Book]) -> None:
