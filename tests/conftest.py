@@ -143,17 +143,19 @@ def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.P
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of two builds of the book, each from nothing.
+    """Folders of two builds of the book, each from nothing, made side by side.
 
-    The first has the PDF, and then the HTML edition as `make` builds it: from what Sphinx has read
-    for the PDF. The second, made beside it, has the HTML edition alone.
+    In the first the PDF comes before the HTML edition, as `make` builds them: the second to be
+    built takes what Sphinx has read for the other. In the second folder it is the other way round.
     """
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    alone = start_sphinx(ROOT / "book", two)
-    for build in (start_sphinx(ROOT / "book", one, "typst"), alone):
-        assert (build.communicate()[0], build.returncode) == ("", 0)
-    after = start_sphinx(ROOT / "book", one)
-    assert (after.communicate()[0], after.returncode) == ("", 0)
+    for builders in (("typst", "html"), ("html", "typst")):
+        started = [
+            start_sphinx(ROOT / "book", folder, builder)
+            for folder, builder in zip((one, two), builders, strict=True)
+        ]
+        for build in started:
+            assert (build.communicate()[0], build.returncode) == ("", 0)
     return one, two
 
 

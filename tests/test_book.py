@@ -65,9 +65,10 @@ def test_every_file_that_the_readme_links_is_there() -> None:
 
 
 def test_same_sources_give_same_bytes(builds: tuple[Path, Path]) -> None:
-    one, two = (files_below(build / "html") for build in builds)
+    one, two = (files_below(build / "html") | files_below(build / "typst") for build in builds)
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
+    assert "istio-operations-guide.pdf" in one
 
 
 def loaded(page: BeautifulSoup) -> Iterator[str]:
