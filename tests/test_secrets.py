@@ -19,7 +19,7 @@ from lab.cluster import Cluster, Pod
 from lab.credentials import filled
 from lab.istiod import Source
 from lab.manifests import Object
-from lab.paths import EXAMPLES, RECORDINGS
+from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 from lab.play import Playing, playing
 
 SHOP = "tricks/direct-response"
@@ -330,12 +330,24 @@ def test_secrets_of_the_proxy_itself_are_shown_as_on_a_cluster(gateway: Playing)
 
 # Where keys never go
 
-KEY = re.compile(rb"PRIVATE KEY|" + re.escape(base64.b64encode(b"-----BEGIN PRIVATE")[:-1]))
+# As it is, or in base64 as in a Secret.
+KEYS = [b"PRIVATE KEY"]
+KEYS += [base64.b64encode(b"-----BEGIN " + kind)[:-4] for kind in (b"PRIVATE", b"RSA ", b"EC ")]
+KEY = re.compile(b"|".join(map(re.escape, KEYS)))
+
+
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])
+def test_a_key_is_found_in_base64_too(kind: str) -> None:
+    key = f"-----BEGIN {kind}-----\nabc\n-----END {kind}-----\n".encode()
+    assert KEY.search(key)
+    assert KEY.search(base64.b64encode(key))
+    assert not KEY.search(base64.b64encode(b"-----BEGIN CERTIFICATE-----"))
 
 
 def test_no_example_and_no_recording_holds_a_key() -> None:
-    files = [path for folder in (EXAMPLES, RECORDINGS) for path in folder.rglob("*")]
-    assert [path for path in files if path.is_file() and KEY.search(path.read_bytes())] == []
+    folders = (EXAMPLES, TEST_EXAMPLES, RECORDINGS)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if KEY.search(path.read_bytes())] == []
 
 
 def test_what_a_transcript_makes_with_mktemp_ends_with_the_lab(mesh: Playing) -> None:
