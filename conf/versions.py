@@ -2,7 +2,7 @@
 
 The table is `tests/recordings/versions.json`, beside the source folder, made by `make matrix`:
 `envoys` has the versions as keys, `examples` a row by `part/name`, with the date `played` and, by
-version, a list of `differences`, each with `transcript` and `reason`.
+version, a list of `differences`: each has `transcript`, `reason`, and `stops` if the play ended so.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def markdown(table: dict[str, Any]) -> str:
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for name, row in table["examples"].items():
         found = row["differences"]
-        cells = [_("differs") if found[envoy] else _("held") for envoy in envoys]
+        cells = [verdict(found[envoy]) for envoy in envoys]
         rows.append([f"[](/{name}.md)", *cells, row["played"]])
         for envoy in envoys:
             for transcript, reason in {(d["transcript"], d["reason"]) for d in found[envoy]}:
@@ -51,6 +51,13 @@ def markdown(table: dict[str, Any]) -> str:
         for (name, transcript, reason), places in sorted(reasons.items())
     ]
     return "\n".join([*lines, ":::", "", *(f"- {item}" for item in items)])
+
+
+def verdict(differences: list[dict[str, Any]]) -> str:
+    """What the table says of one example on one Envoy."""
+    if any("stops" in difference for difference in differences):
+        return _("stops")
+    return _("differs") if differences else _("held")
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -12,6 +12,7 @@ from lab import commands, envoy, matrix
 from lab.errors import LabError
 from lab.example import Example, find_all
 from lab.istiod import ISTIO, module_version
+from lab.matrix import Difference
 from lab.paths import ROOT
 from versions import markdown
 
@@ -67,7 +68,7 @@ five
 
 def play(
     example: Example, monkeypatch: pytest.MonkeyPatch, program: Path, version: str
-) -> list[LabError]:
+) -> list[Difference]:
     monkeypatch.setattr(matrix, "install", {version: program}.__getitem__)
     return matrix.play(example, version)
 
@@ -84,9 +85,9 @@ def test_every_output_that_differs_on_the_other_envoy_is_found(
     other.chmod(0o755)
     found = play(example, monkeypatch, other, "1.36.4")
     assert (tmp_path / "started").exists()
-    assert [(error.line, error.cause.splitlines()[-2:]) for error in found] == [
-        (1, ["-two", "+one"]),
-        (7, ["-five", "+four"]),
+    assert [(one.error.line, one.said, one.stops) for one in found] == [
+        (1, "+++ now\n+one", False),
+        (7, "+++ now\n+four", False),
     ]
 
 
@@ -98,9 +99,9 @@ def test_why_the_lab_cannot_go_on_is_a_difference(
         path.unlink()
     (example.folder / "1-test.console").write_text("$ echo one\ntwo\n\n$ kubectl frogs\n")
     found = play(example, monkeypatch, envoy.binary(), "1.36.4")
-    assert [error.cause.splitlines()[0] for error in found] == [
-        "the output of `echo one` differs",
-        "the lab does not play: kubectl frogs",
+    assert [(one.error.cause.splitlines()[0], one.stops) for one in found] == [
+        ("the output of `echo one` differs", False),
+        ("the lab does not play: kubectl frogs", True),
     ]
 
 
@@ -108,6 +109,7 @@ DIFFERS = """\
 differs:
   - envoy: ["1.36", "1.37"]
     transcript: 1-test.console
+    shows: [one]
     reason: It is older.
 """
 
@@ -117,8 +119,10 @@ def example_that(tmp_path: Path, settings: str) -> Example:
     return Example("tricks/test", tmp_path, tmp_path)
 
 
-def difference(tmp_path: Path, transcript: str = "1-test.console") -> LabError:
-    return LabError("-two\n+one", where=tmp_path / transcript, line=3)
+def difference(
+    tmp_path: Path, transcript: str = "1-test.console", said: str = "one", *, stops: bool = False
+) -> Difference:
+    return Difference(LabError(f"-two\n+{said}", where=tmp_path / transcript, line=3), stops)
 
 
 def test_an_explained_difference_is_in_the_row_with_its_reason(tmp_path: Path) -> None:
@@ -130,18 +134,32 @@ def test_an_explained_difference_is_in_the_row_with_its_reason(tmp_path: Path) -
     assert wrong == []
 
 
+def test_where_a_play_stopped_is_in_the_row(tmp_path: Path) -> None:
+    stops = [difference(tmp_path, stops=True)]
+    row, _ = matrix.row(example_that(tmp_path, DIFFERS), {"1.36.4": stops})
+    assert [cell["stops"] for cell in row["differences"]["1.36.4"]] == [True]
+
+
+def test_a_reason_explains_nothing_but_what_it_says(tmp_path: Path) -> None:
+    both = [difference(tmp_path), difference(tmp_path, said="none of it")]
+    both[1].error.cause = "-one\n+two"  # the text is among the recorded lines only
+    row, wrong = matrix.row(example_that(tmp_path, DIFFERS), {"1.36.4": both, "1.37.0": both[:1]})
+    assert [cell["said"] for cell in row["differences"]["1.36.4"]] == ["-two\n+one"]
+    assert [error.cause for error in wrong] == ["on Envoy 1.36.4: -one\n+two"]
+
+
 def test_what_nobody_explained_and_what_no_longer_differs_are_reported(tmp_path: Path) -> None:
     other = [difference(tmp_path, "2-test.console")]
     found = {"1.36.4": [difference(tmp_path)], "1.37.0": [], "1.38.3": other}
     _, wrong = matrix.row(example_that(tmp_path, DIFFERS), found)
     assert [str(error) for error in wrong] == [
         f"{tmp_path}/2-test.console:3: on Envoy 1.38.3: -two\n+one",
-        f"{tmp_path}/lab.yaml: differs: 1-test.console does not differ on Envoy 1.37 "
+        f"{tmp_path}/lab.yaml: differs: 1-test.console does not differ so on Envoy 1.37 "
         "(remove the entry)",
     ]
 
 
-@pytest.mark.parametrize("differs", ["frogs", "1.36", "[1.36]", "[{envoy: [1.36]}]"])
+@pytest.mark.parametrize("differs", ["frogs", "1.36", "[1.36]", "[{envoy: ['1.36']}]"])
 def test_an_explanation_that_is_none_is_refused(tmp_path: Path, differs: str) -> None:
     with pytest.raises(LabError, match="differs: not a list of versions, each with its transcript"):
         matrix.row(example_that(tmp_path, f"differs: {differs}\n"), {})
@@ -180,7 +198,7 @@ def test_a_row_is_written_and_rows_of_examples_that_are_gone_are_dropped(
 
 def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
     cell = {"transcript": "1-test.console", "said": "+one", "reason": "It is older."}
-    differences = {"1.36.4": [cell, cell], "1.37.0": [cell], "1.40.0": []}
+    differences = {"1.36.4": [cell, cell | {"stops": True}], "1.37.0": [cell], "1.40.0": []}
     table = {
         "envoys": dict.fromkeys(differences, "1.30"),
         "examples": {"tricks/test": {"played": "2026-11-23", "differences": differences}},
@@ -189,7 +207,7 @@ def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
         ":::{table} Whether the outputs held\n"
         "| Example | 1.36.4 | 1.37.0 | 1.40.0 | Played |\n"
         "| --- | --- | --- | --- | --- |\n"
-        "| [](/tricks/test.md) | differs | differs | held | 2026-11-23 |\n"
+        "| [](/tricks/test.md) | stops | differs | held | 2026-11-23 |\n"
         ":::\n"
         "\n"
         "- [](/tricks/test.md), `1-test.console`, Envoy 1.36.4, 1.37.0: It is older."

