@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Traces, eventually
-from lab import commands
+from lab import commands, kubelet
 from lab.cluster import Cluster, pods_in
 from lab.errors import LabError
 from lab.example import Example, find_all
@@ -322,13 +322,26 @@ def test_a_configuration_that_envoy_rejects_is_shown_with_envoys_message(
             "from socketserver import",
             "from no_such_module import",
             r"container ledger of pod ledger-\w+-\w+ ended with status 1: Traceback "
-            r"(.|\n)*\nModuleNotFoundError: No module named 'no_such_module'",
+            r"(.|\n)*\nModuleNotFoundError: No module named 'no_such_module' "
+            r"\(mend its command; a cluster would start it again and again\)",
+        ),
+        (
+            '("", 9000)',
+            '("", 9001)',
+            r"container ledger of pod ledger-\w+-\w+ does not listen on port 9000 "
+            r"\(containerPort is a port on which the container's program listens\)",
         ),
     ],
 )
 def test_a_container_that_does_not_run_is_named_with_the_reason(
-    copy_of: Copy, traces: Traces, old: str, new: str, said: str
+    copy_of: Copy,
+    traces: Traces,
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    said: str,
 ) -> None:
+    monkeypatch.setattr(kubelet, "_TIMEOUT", 2.0)
     example = copy_of(LEDGER)
     manifest = example.folder / "ledger.yaml"
     assert old in manifest.read_text()
@@ -337,6 +350,30 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
     with pytest.raises(LabError) as caught, playing(example, Source.LIVE) as running:
         replay(running, lambda _: None)
     assert re.fullmatch(f"{path}:2: {said}", str(caught.value))
+    traces.assert_nothing_left()
+
+
+@pytest.mark.usefixtures("silent_istiod")
+def test_a_container_without_ports_that_ends_is_named_at_the_next_command(
+    copy_of: Copy, traces: Traces
+) -> None:
+    example = copy_of(LEDGER)
+    manifest = example.folder / "ledger.yaml"
+    text = manifest.read_text()
+    ports = "          ports:\n            - name: tcp-ledger\n              containerPort: 9000\n"
+    assert ports in text
+    later = "    import time\n    time.sleep(0.5)\n    raise SystemExit('no ledger today')\n"
+    script, rest = text.split("  server.py: |\n")
+    manifest.write_text(f"{script}  server.py: |\n{later}{rest.replace(ports, '')}")
+    run = "$ kubectl apply -f ledger.yaml > applied\n$ sleep 1\n"
+    path = only_transcript(example, f"$ true\n{run}$ kubectl -n ledger exec deploy/ledger -- id\n")
+    with pytest.raises(LabError) as caught, playing(example, Source.LIVE) as running:
+        replay(running, lambda _: None)
+    assert re.fullmatch(
+        rf"{path}:4: container ledger of pod ledger-\w+-\w+ ended with status 1: no ledger today "
+        r"\(mend its command; a cluster would start it again and again\)",
+        str(caught.value),
+    )
     traces.assert_nothing_left()
 
 

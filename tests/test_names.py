@@ -201,7 +201,9 @@ def test_a_container_that_does_not_listen_on_its_udp_port_is_named(
     silent = container(tmp_path, "")
     silent.start({})
     try:
-        with pytest.raises(LabError, match=r"container names of .* does not listen on port 5300$"):
+        with pytest.raises(
+            LabError, match=r"container names of .* does not listen on port 5300 \(cont"
+        ):
             silent.settle()
     finally:
         silent.stop()

@@ -59,7 +59,8 @@ class Agent(Proxy):
         except LabError as error:
             said = self.log.read_text(errors="replace").splitlines()[-5:]
             cause = f"pod {self.pod.name} did not become ready: {error.cause}; its log ends:"
-            raise LabError("\n".join([cause, *said])) from None
+            remedy = "mend what the log names: the pod's annotations, or its environment"
+            raise LabError("\n".join([cause, *said]), remedy=remedy) from None
         return rejected
 
     def stop(self) -> None:

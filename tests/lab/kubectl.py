@@ -275,6 +275,7 @@ def _exec(mesh: Mesh, call: Call, namespace: str, args: list[str], after: list[s
     parser.add_argument("-t", "--tty", action="store_true")
     given = parser.parse_args(args)
     pod = _pod(mesh, given.target, namespace)
+    mesh.check_containers()
     proxy = mesh.proxies.get(f"{pod.name}.{pod.namespace}")
     if after[:1] == ["pilot-agent"] and isinstance(proxy, Agent):
         return call.run(proxy.command(after), proxy.environment())

@@ -72,9 +72,10 @@ class Container:
         deadline = time.monotonic() + _TIMEOUT
         for port, listens in self._ports() if self._process else []:
             while not listens(self.pod.own_address, port):
-                self._check_alive()
+                self.check_alive()
                 if time.monotonic() > deadline:
-                    raise self._error(f"does not listen on port {port}")
+                    remedy = "containerPort is a port on which the container's program listens"
+                    raise self._error(f"does not listen on port {port}", remedy)
                 time.sleep(_POLL)
 
     def stop(self) -> None:
@@ -152,11 +153,13 @@ class Container:
                 place = f"{self.pod.own_address}:{port}"
                 raise self._error(f"cannot listen: {place} is in use", "end what listens there")
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raises LabError with the last lines of the log if the container has ended by itself."""
         status = self._process.poll() if self._process else None
         if status is not None:
             lines = self.log.read_text(errors="replace").strip().splitlines()
-            raise self._error(f"ended with status {status}: " + "\n".join(lines[-12:]))
+            said = f"ended with status {status}: " + "\n".join(lines[-12:])
+            raise self._error(said, "mend its command; a cluster would start it again and again")
 
     def _error(self, what: str, remedy: str = "") -> LabError:
         container = f"container {self.spec['name']} of pod {self.pod.name}"

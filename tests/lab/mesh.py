@@ -57,6 +57,7 @@ class Mesh:
     lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _containers: dict[str, list[Container]] = field(default_factory=dict, init=False)
     _stopped: bool = field(default=False, init=False)
+    _wanted: dict[str, Pod] = field(default_factory=dict, init=False)  # that are not to end
     _guard: socket.socket | None = field(default=None, init=False)
     _dns: dns.Server = field(init=False)
 
@@ -191,6 +192,15 @@ class Mesh:
     def pods(self) -> list[Pod]:
         return pods_in(self.cluster.snapshot())
 
+    def check_containers(self) -> None:
+        """Raises LabError for a container that has ended by itself.
+
+        The kubelet would start it again, and show its pod as not ready.
+        """
+        for name in self._wanted:
+            for container in self._containers.get(name, []):
+                container.check_alive()
+
     def containers_of(self, pod: Pod) -> list[Container]:
         return self._containers.get(_id(pod), [])
 
@@ -203,7 +213,7 @@ class Mesh:
             self.istiod_log += state.log
         snapshot = cluster.snapshot()
         pods = {_id(pod): pod for pod in pods_in(snapshot)}
-        wanted = {name: pod for name, pod in pods.items() if not pod.terminating}
+        wanted = self._wanted = {name: pod for name, pod in pods.items() if not pod.terminating}
         for gone in self._containers.keys() - pods.keys():
             for container in self._containers.pop(gone):
                 container.stop()
@@ -225,6 +235,7 @@ class Mesh:
             started += self._start_containers(name, pod, files)
         for container in started:
             container.settle()
+        self.check_containers()
         for name, cause in rejected.items():
             if cause and not _meant_to_be_rejected(cluster):
                 raise LabError(f"Envoy of {wanted[name].name} rejected: {cause}")
