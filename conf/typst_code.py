@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 # Words of code longer than this many characters may be broken.
-LONG_CODE_WORD = 40
+LONG_CODE_WORD = 59
 # Into what: pieces that end a list's item, then parts of names, then words that are written
-# together, then just so many characters.
+# together, and those that are still longer than any English word just anywhere.
 PIECES = (
-    re.compile(r".+?(?:[,;&?|)}\]](?=.)|$)"),
+    re.compile(r".+?(?:(?:[,;&?)}\]]|\|(?!\|))(?=.)|$)"),
     re.compile(r".+?(?:[/.:=_@>#\"-](?=.)|$)"),
     re.compile(r".+?(?:(?<=[a-z])(?=[A-Z])|$)"),
-    re.compile(r".{1,8}"),
 )
+LONG_ENGLISH_WORD = 24
+ANYWHERE = re.compile(r".{1,8}")
 CODE_COLUMNS = 89  # of the template's code fit between the margins
 # Of code, at least so many rows are on a page before and after a break ...
 FEW_ROWS = 4
@@ -63,8 +64,10 @@ def break_points(text: str, longest: int) -> list[int]:
 
 def pieces(word: str, longest: int, ways: tuple[re.Pattern[str], ...] = PIECES) -> list[str]:
     """Split `word` in the first of these `ways`, and what is still too long in the next ones."""
-    if len(word) <= longest or not ways:
+    if len(word) <= longest:
         return [word]
+    if not ways:
+        return ANYWHERE.findall(word) if len(word) > LONG_ENGLISH_WORD else [word]
     return [end for part in ways[0].findall(word) for end in pieces(part, longest, ways[1:])]
 
 
@@ -99,9 +102,14 @@ def groups(lines: list[str]) -> list[int]:
     count = height = 0
     for paragraph in paragraphs(lines):
         is_short = sum(map(rows, paragraph)) <= ONE_PAGE
+        if not is_short and count and sizes:
+            sizes[-1] += count  # what is left of the last one: a page may end before this one
+            count = height = 0
         for number, line in enumerate(paragraph, start=1):
             count, height = count + 1, height + rows(line)
-            if height >= FEW_ROWS and (number == len(paragraph) or not is_short):
+            # No page ends right after `---`, a command, or a key whose value comes next.
+            may_end = not is_short and number > 2 and not line.endswith(":")
+            if height >= FEW_ROWS and (number == len(paragraph) or may_end):
                 sizes.append(count)
                 count = height = 0
     if height < FEW_ROWS and count and sizes:
@@ -157,25 +165,34 @@ class CodeFormatter(Formatter[str]):
         if not text:
             return f'code-line({options}" ")\n'
         if columns(text) <= self.fitting:
-            return f"code-line({options}{join(self.runs(line, []))})\n"
+            return f"code-line({options}{join(self.runs(line))})\n"
         options += f"indent: {len(text) - len(text.lstrip(' '))}, "
         if self.wraps:
-            points = break_points(text, min(LONG_CODE_WORD, self.fitting // 2))
-            return f"long-line({options}{join(self.runs(line, points))})\n"
-        return f"small-line({options}columns: {columns(text)}, {join(self.runs(line, []))})\n"
+            return f"long-line({options}{join(self.words(line, text))})\n"
+        return f"small-line({options}columns: {columns(text)}, {join(self.runs(line))})\n"
 
-    def runs(self, line: list[tuple[Any, str]], points: list[int]) -> Iterator[str]:
-        """Give the parts of `line` that look the same, each as one Typst expression.
+    def words(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
+        """Give the parts of a long line, those between which a row may end each in a box.
 
-        `points` are the offsets at which a row may end.
+        Typst would end a row after any hyphen or slash, such as that of an option or an address.
         """
-        start = 0
-        for look, tokens in groupby(self.looks_of(line), key=itemgetter(0)):
+        points = break_points(text, min(LONG_CODE_WORD, self.fitting * 2 // 3))
+        edges = {0, *points, *(edge for word in re.finditer(r"\S+", text) for edge in word.span())}
+        looks = [(look, letter) for look, value in self.looks_of(line) for letter in value]
+        for start, end in pairwise(sorted(edges | {len(text)})):
+            part = join(self.same(looks[start:end]))
+            yield part if text[start].isspace() else f"box({part})"
+
+    def runs(self, line: list[tuple[Any, str]]) -> Iterator[str]:
+        """Give the parts of `line` that look the same, each as one Typst expression."""
+        return self.same(self.looks_of(line))
+
+    def same(self, texts: Iterable[tuple[str, str]]) -> Iterator[str]:
+        """Give those of `texts` that look the same, each as one Typst expression."""
+        for look, tokens in groupby(texts, key=itemgetter(0)):
             run = "".join(value for _look, value in tokens)
-            inside = [point - start for point in points if start < point <= start + len(run)]
-            start += len(run)
-            code = split_at(run, inside) if run else ""
-            yield f"text({look}{code})" if look and code else code
+            if run:
+                yield f"text({look}{string(run)})" if look else string(run)
 
     def looks_of(self, line: list[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
         """Give the look and text of each token; spaces look like what is beside them."""

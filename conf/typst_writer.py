@@ -93,7 +93,7 @@ ENUMERATORS = {
 }
 
 # Words longer than this many characters may be broken, in prose and in tables.
-LONG_WORD = 24
+LONG_WORD = 32
 LONG_CELL_WORD = 12
 # What stays on one page: code of so many rows; tables, their rows and lists of references of so
 # many characters.
@@ -101,6 +101,7 @@ SHORT_CODE = 14
 SHORT_TABLE = 500
 SHORT_ROW = 1000
 SHORT_LIST = 600
+SHORT_LEAD = 200  # characters of a paragraph that stays with the list below it
 WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
@@ -356,7 +357,13 @@ class Writer:
         """A paragraph that leads to what comes next stays on its page."""
         following = node.next_node(descend=False, siblings=True)
         is_title = len(node.children) == 1 and isinstance(node.children[0], nodes.strong)
-        leads = node.astext().endswith((":", "："))
+        leads = node.astext().endswith((":", "：")) or (
+            # Else a heading with a line or two could stand below, and its list overleaf.
+            isinstance(node.parent[0], nodes.title)
+            and node.parent.index(node) == 1
+            and isinstance(following, nodes.bullet_list)
+            and len(node.astext()) <= SHORT_LEAD
+        )
         return self.call("lead" if following and (is_title or leads) else "par", node)
 
     # Links and notes
@@ -414,9 +421,16 @@ class Writer:
 
     def visit_literal(self, node: nodes.literal) -> str:
         text = node.astext()
-        if len(text) <= self.longest and " " not in text:
-            return f"code(box({string(text)}))"  # Typst would break --flag after its dashes
-        return f"code({split_at(text, break_points(text, self.longest))})"
+        # Typst would break --flag after its dashes.
+        words = [
+            string(word)
+            if word.isspace()
+            else f"box({string(word)})"
+            if len(word) <= self.longest
+            else split_at(word, break_points(word, self.longest))
+            for word in re.findall(r"\s+|\S+", text)
+        ]
+        return f"code({join(words)})"
 
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
@@ -441,7 +455,10 @@ class Writer:
     visit_doctest_block = visit_literal_block
 
     def visit_container(self, node: nodes.container) -> str:
-        return self.captioned("listing", node) if node.get("literal_block") else self.content(node)
+        if node.get("literal_block"):
+            continued = string(_("continued from previous page"))
+            return self.captioned(f"listing.with(continued: {continued})", node)
+        return self.content(node)
 
     # Pictures and tables
 
@@ -528,6 +545,8 @@ class Writer:
         call = f"{function}({options}tight: {boolean(tight)}, {code})"
         if "references" in node["classes"]:
             call = f"references(breakable: {boolean(len(node.astext()) > SHORT_LIST)}, {call})"
+        if len(items) == 1 and node.astext().endswith((":", "：")):
+            call = f"block(sticky: true, {call})"
         # Without an end, the paragraph before would draw the list up to it.
         end = "" if isinstance(node.parent, nodes.list_item) else "parbreak()"
         return join([end, call])

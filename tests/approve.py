@@ -19,7 +19,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pages = Pdf(build(SAMPLE, Path(folder)).path).pictures()
     for number, page in enumerate(pages, start=1):
-        page.quantize(16).save(APPROVED / f"{number:02}.png", optimize=True)
+        page.save(APPROVED / f"{number:02}.png", optimize=True)
     print(f"{len(pages)} pages are in {APPROVED.relative_to(Path.cwd())}: look at each of them.")
 
 

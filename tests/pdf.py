@@ -21,6 +21,9 @@ from pypdf.generic import ArrayObject, DictionaryObject
 TEXT_BLOCK = (79.4, 68.0, 595.3 - 70.9, 841.9 - 73.7)
 
 
+PATCH = 8  # pixels
+
+
 class Entry(NamedTuple):
     """An entry of the outline, with the index of the page that it leads to."""
 
@@ -155,14 +158,25 @@ class Pdf:
                     waiting.append(element.raw_get("/K"))
 
     def pictures(self) -> list[Image.Image]:
-        """The pages in sixteen greys, small enough to keep and large enough to see each line."""
-        pages = (page.render(scale=0.75, grayscale=True).to_pil() for page in self.drawn)
-        return [page.point([shade // 16 * 17 for shade in range(256)]) for page in pages]
+        """The pages in fewer colours, small enough to keep and large enough to see each line."""
+        pages = (page.render(scale=0.75).to_pil().convert("RGB") for page in self.drawn)
+        return [page.point([shade // 8 * 8 for shade in range(256)] * 3) for page in pages]
 
 
 def difference(one: Image.Image, two: Image.Image) -> int:
-    """How many pixels of two pictures differ visibly; antialiasing may differ a little."""
+    """How many pixels of two pictures differ visibly: much, or a little in a patch of them.
+
+    A patch of eight by eight pixels differs if its average does, as where a shade or a thin line is
+    gone. Single pixels may differ a little, by antialiasing.
+    """
     if one.size != two.size:
         return one.width * one.height
-    changed = ImageChops.difference(one.convert("L"), two.convert("L")).histogram()
-    return sum(changed[64:])
+    patches = changed(one.reduce(PATCH), two.reduce(PATCH), 3)
+    return changed(one, two, 64) + patches * PATCH**2
+
+
+def changed(one: Image.Image, two: Image.Image, least: int) -> int:
+    """How many pixels differ by so much in one of their colours."""
+    red, green, blue = ImageChops.difference(one.convert("RGB"), two.convert("RGB")).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    return sum(most.histogram()[least:])

@@ -3,6 +3,7 @@
 import pickle
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -280,9 +281,10 @@ def test_an_address_is_in_a_note_and_in_lists_after_the_link(page: Callable[...,
         ("istio.io/latest/docs/#limits", "istio. io/ latest/ docs/ #limits"),
         (
             "outbound|80||shop.default,outbound|81||shop",
-            "outbound| 80| |shop.default, outbound| 81| |shop",
+            "outbound| 80|| shop.default, outbound| 81|| shop",
         ),
         ("0123456789abcdefghijklmnopqrst", "01234567 89abcdef ghijklmn opqrst"),
+        ("incomprehensibilities", "incomprehensibilities"),
     ],
 )
 def test_a_long_word_is_broken_where_its_parts_end(word: str, parts: str) -> None:
@@ -334,6 +336,66 @@ def test_a_page_ends_between_parts_of_code() -> None:
     assert groups([]) == []
 
 
+def test_no_page_ends_after_what_only_begins_something() -> None:
+    document = ["---", "a: 1", "metadata:", *["  b: 2"] * 9]
+    assert groups([*["x"] * 12, "y", *document, "spec:", *["  c: 3"] * 9])[:4] == [4, 4, 5, 4]
+    assert groups(["$ command", *["x"] * 12])[0] == 4
+    assert groups(["x", "x", "x", "key:", "  value", *["y"] * 9])[0] == 5
+
+
+LONG = (
+    "$ curl -v --data-binary @file --header 'x-one: two' http://orders-admin/a/b http://shop:8001/c"
+)
+
+
+def test_a_row_of_code_ends_between_words(page: Callable[..., Book]) -> None:
+    # Each word once at the end of a row, whatever stands before it.
+    lines = "\n".join(f"{LONG} {'y' * count} {LONG}" for count in range(1, 60, 3))
+    book = page(f"# Title\n\n```console\n{lines}\n```\n")
+    rows = Counter(word for line in book.lines for word in line.split())
+    for word in LONG.split():
+        assert rows[word] == 2 * len(lines.splitlines()), word
+
+
+def test_words_of_code_in_a_text_stay_whole(page: Callable[..., Book]) -> None:
+    book = page("# Title\n\n" + "Call `istioctl proxy-config log --level http:debug`. " * 20)
+    rows = Counter(word.strip(".") for line in book.lines for word in line.split())
+    assert {rows[word] for word in ["proxy-config", "--level", "http:debug"]} == {20}
+
+
+def test_rows_of_code_are_evenly_apart(page: Callable[..., Book]) -> None:
+    code = f"$ short\n{LONG} {LONG}\nshort\n\n{LONG} {LONG}\n"
+    book = page(f"# Title\n\n```{{code-block}} console\n:caption: a\n\n{code}```\n")
+    heights: list[float] = []
+
+    def visit(text: str, cm: list[float], tm: list[float], font: Any, _size: float) -> None:
+        if text.strip() and font and "Code" in font["/BaseFont"]:
+            heights.append(round(cm[5] + tm[5] * cm[3], 1))
+
+    book.pdf.pages[-1].extract_text(visitor_text=visit)
+    gaps = [above - below for above, below in pairwise(sorted({*heights}, reverse=True))]
+    assert len(gaps) > 5
+    assert {round(gap) for gap in gaps} <= {10, 20}  # with an empty line between
+
+
+def test_a_listing_has_its_caption_on_each_page(page: Callable[..., Book]) -> None:
+    code = "\n".join(f"line {number}" for number in range(200))
+    book = page(f"# Title\n\n```{{code-block}} text\n:caption: a.txt\n\n{code}\n```\n\nEnd.\n")
+    pages = [text for page in book.pdf.pages if "line " in (text := page.extract_text())]
+    assert len(pages) > 2
+    assert all("Listing 1 a.txt" in " ".join(text.split()) for text in pages)
+    assert ["continued from previous page" in text for text in pages] == [
+        number > 0 for number in range(len(pages))
+    ]
+
+
+def test_a_heading_stays_with_the_list_below_it(page: Callable[..., Book]) -> None:
+    for count in range(22, 34):
+        text = "Text.\n\n" * count + "## Heading\n\nOne line.\n\n- One\n- Two\n"
+        pages = [one.extract_text() for one in page(f"# Title\n\n{text}").pdf.pages]
+        assert ["One" in one for one in pages] == ["Heading" in one for one in pages]
+
+
 def test_a_missing_font_names_the_line_that_asks_for_it(
     page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,10 +418,22 @@ def test_the_sample_looks_as_approved(sample: Book, tmp_path: Path) -> None:
 
 
 def test_pictures_that_differ_are_told_apart() -> None:
-    page = Image.open(APPROVED / "05.png").convert("L")
+    page = Image.open(APPROVED / "05.png")
     assert difference(page, page) == 0
     assert difference(page, ImageChops.offset(page, 0, 1)) > 1000
     assert difference(page, page.crop((0, 0, 100, 100))) > 1000
+
+
+@pytest.mark.parametrize("number", [6, 8, 12])
+def test_a_page_without_its_shades_and_thin_lines_is_told_apart(number: int) -> None:
+    page = Image.open(APPROVED / f"{number:02}.png")
+    pale = page.point([255 if shade >= 192 else shade for shade in range(256)] * 3)
+    assert difference(page, pale) > 1000
+
+
+def test_a_page_in_other_colours_is_told_apart() -> None:
+    page = Image.open(APPROVED / "08.png")
+    assert difference(page, page.convert("L")) > 1000
 
 
 def test_the_sample_has_each_node_that_is_printed(sample: Book) -> None:
