@@ -47,7 +47,7 @@ def field_table(items: list[dict[str, str]]) -> str:
         texts += [item[remark] for remark in REMARKS if remark in item]
         if "since" in item:
             texts.append(_("Since Istio {version}.").format(version=item["since"]))
-        rows.append([str(number), f"`{item['operator']}` `{item['key']}`", " ".join(texts)])
+        rows.append([str(number), f"`{item['operator']}`, `{item['key']}`", " ".join(texts)])
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 

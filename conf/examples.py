@@ -81,7 +81,7 @@ class Example(SphinxDirective):
         block = nodes.literal_block(command, command, language="console")
         self.set_source_info(block)
         intro = _(
-            "In the book's repository, this starts the mesh, plays the commands of this page, "
+            "In the book's repository, this starts the mesh, plays the commands of this chapter, "
             "and leaves you a shell in it:"
         )
         classes = ["example-files", "references"]
@@ -101,7 +101,8 @@ class Example(SphinxDirective):
         link = nodes.reference("", "", nodes.literal(zip_name, zip_name), refuri=uri, internal=True)
         line = nodes.paragraph("", _("All of them in one file:") + " ", link)
         where = _("The HTML edition of this guide has them to download, and all in one file:")
-        elsewhere = nodes.paragraph("", where + " ", nodes.literal(zip_name, zip_name))
+        named = nodes.literal(zip_name, zip_name)
+        elsewhere = nodes.paragraph("", where + " ", named, nodes.Text("."))
         return [
             addnodes.only("", line, expr="html"),
             addnodes.only("", elsewhere, expr="not html"),

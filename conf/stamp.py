@@ -38,7 +38,7 @@ def stamp_text(files: Iterable[Path]) -> str:
     Raises Fault, with the name of the file, for one that is not as agreed.
     """
     istio, envoy, dates = versions(files)
-    return _("Outputs on this page: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
+    return _("Outputs in this chapter: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
         istio=", ".join(istio), envoy=", ".join(envoy), date=dates[-1]
     )
 

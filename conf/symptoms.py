@@ -25,6 +25,8 @@ from typing import Any
 
 from data_files import parse_yaml
 from docutils import nodes
+from response_flags import EXAMPLE as FLAGS
+from response_flags import anchor
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
@@ -157,7 +159,7 @@ def markdown(chapters: list[Chapter]) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for chapter in chapters:
         for symptom in chapter.symptoms():
-            found.setdefault(symptom, []).append(f"[](/{chapter.docname}.md)")
+            found.setdefault(symptom, []).extend(links(chapter.docname, *symptom))
     lines: list[str] = []
     for kind, title in kinds().items():
         rows = sorted((text, links) for (of, text), links in found.items() if of == kind)
@@ -166,6 +168,14 @@ def markdown(chapters: list[Chapter]) -> str:
             lines += (f"| {code(text)} | {'; '.join(links)} |" for text, links in rows)
             lines.append("")
     return "\n".join(lines)
+
+
+def links(docname: str, kind: str, text: str) -> Iterator[str]:
+    """Links to a chapter that has a symptom, or to what the page of all flags says of its flags."""
+    if (docname, kind) == (FLAGS, "log"):
+        yield from (f"[](#{anchor(flag)})" for flag in text.split()[1].split(","))
+    else:
+        yield f"[](/{docname}.md)"
 
 
 def code(text: str) -> str:

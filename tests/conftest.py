@@ -128,7 +128,9 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traces:
     return Traces(folder)
 
 
-def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.Popen[str]:
+def start_sphinx(
+    source: Path, out: Path, builder: str = "html", **variables: str
+) -> subprocess.Popen[str]:
     """Start a build of a book as the Makefile does, in a process of its own."""
     command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-c", str(CONF)]
     command += ["-d", str(out / "doctrees"), "-b", builder, str(source), str(out / builder)]
@@ -137,13 +139,13 @@ def start_sphinx(source: Path, out: Path, builder: str = "html") -> subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1"},
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1"} | variables,
     )
 
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of two builds of the book, each from nothing, made side by side.
+    """Folders of two builds of the book, each from nothing, made side by side on two days.
 
     In the first the PDF comes before the HTML edition, as `make` builds them: the second to be
     built takes what Sphinx has read for the other. In the second folder it is the other way round.
@@ -151,8 +153,10 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     for builders in (("typst", "html"), ("html", "typst")):
         started = [
-            start_sphinx(ROOT / "book", folder, builder)
-            for folder, builder in zip((one, two), builders, strict=True)
+            start_sphinx(ROOT / "book", folder, builder, TZ=zone)
+            for folder, builder, zone in zip(
+                (one, two), builders, ("UTC0", "LATER-24"), strict=True
+            )
         ]
         for build in started:
             assert (build.communicate()[0], build.returncode) == ("", 0)

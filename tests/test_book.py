@@ -287,6 +287,13 @@ def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
 # The examples
 
 
+@pytest.mark.parametrize("folder", example_folders(), ids=lambda folder: folder.name)
+def test_each_file_begins_with_a_sentence_about_it(folder: Path) -> None:
+    for path in example_files(folder):
+        first = path.read_text().splitlines()[0]
+        assert re.fullmatch(r"# [A-Z0-9].*[.]", first), path
+
+
 def test_every_example_has_a_page_that_offers_its_zip(
     html: Path, pages: dict[Path, BeautifulSoup]
 ) -> None:
@@ -350,7 +357,7 @@ def test_stamp_names_every_version_and_the_newest_date(tmp_path: Path) -> None:
     one = recorded_state(tmp_path / "1.json", istio="1.31.0", envoy="1.40.0", recorded="2026-11-22")
     two = recorded_state(tmp_path / "2.json", istio="1.30.0", envoy="1.40.0", recorded="2026-10-01")
     assert stamp_text([one, two]) == (
-        "Outputs on this page: Istio 1.30.0, 1.31.0, Envoy 1.40.0, recorded 2026-11-22."
+        "Outputs in this chapter: Istio 1.30.0, 1.31.0, Envoy 1.40.0, recorded 2026-11-22."
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
 from pdf import Pdf
+from sphinx import addnodes
 from symptoms import read
 
 BOOK = ROOT / "book"
@@ -50,9 +53,14 @@ def start_of(words: str, pdf: Pdf) -> int:
 
 def listings(build: Path, name: str) -> Iterator[str]:
     """The code blocks of a chapter, as Sphinx has read them."""
+    yield from (block.astext() for block in tree(build, name).findall(nodes.literal_block))
+
+
+def tree(build: Path, name: str) -> nodes.document:
+    """A chapter, as Sphinx has read it."""
     content = (build / "doctrees" / f"{name}.doctree").read_bytes()
-    tree: nodes.document = pickle.loads(content)  # noqa: S301 (the build's own file)
-    yield from (block.astext() for block in tree.findall(nodes.literal_block))
+    found: nodes.document = pickle.loads(content)  # noqa: S301 (the build's own file)
+    return found
 
 
 def squeezed(text: str) -> str:
@@ -60,6 +68,50 @@ def squeezed(text: str) -> str:
 
 
 CHAPTERS = [name for _part, names in parts() for name in names]
+
+
+@pytest.mark.parametrize("name", ["index", *CHAPTERS])
+def test_every_text_is_printed(pdf: Pdf, build: Path, name: str) -> None:
+    printed = [re.sub(r"\(page\d+\)", "", squeezed(text)) for text in pdf.texts]
+    whole = "".join(printed)
+    texts = list(map(squeezed, texts_of(tree(build, name))))
+    assert len(texts) > 10
+    # The foot of a page may stand between the two parts of a text.
+    assert [
+        text
+        for text in texts
+        if text not in whole
+        and not any(
+            text[:at] in page and text[at:] in following
+            for page, following in pairwise(printed)
+            for at in range(4, len(text) - 3)
+        )
+    ] == []
+
+
+def texts_of(tree: nodes.document) -> Iterator[str]:
+    """The texts of a chapter that are not for the HTML edition alone."""
+    for only in list(tree.findall(addnodes.only)):
+        if only["expr"] == "html":
+            only.parent.remove(only)
+    for kind in (nodes.title, nodes.paragraph, nodes.caption, nodes.term):
+        for node in tree.findall(kind):
+            yield from (text.astext() for text in node.findall(nodes.Text))
+
+
+def test_captions_have_the_numbers_that_they_have_in_html(pdf: Pdf, build: Path) -> None:
+    printed = squeezed(" ".join(pdf.texts))
+    captions = []
+    for path in (build / "html").rglob("*.html"):
+        page = BeautifulSoup(path.read_text(), "html.parser")
+        for other in page.select("button, .headerlink, .glance-fix"):
+            other.decompose()
+        numbers = page.select(".caption-number")
+        texts = page.select(".caption-number + .caption-text")
+        pairs = zip(numbers, texts, strict=True)
+        captions += [squeezed(number.get_text() + text.get_text()) for number, text in pairs]
+    assert len(captions) > 150
+    assert [caption for caption in captions if caption not in printed] == []
 
 
 def test_the_outline_is_the_toctree(pdf: Pdf) -> None:

@@ -576,4 +576,4 @@ def test_faulty_field_is_named(tmp_path: Path) -> None:
 def test_table_has_a_row_for_each_field() -> None:
     rows = access_log.field_table(access_log.fields(BOOK)).splitlines()[2:]
     assert len(rows) == 24
-    assert rows[5].startswith("| 6 | `RESPONSE_FLAGS` `response_flags` | What this proxy found")
+    assert rows[5].startswith("| 6 | `RESPONSE_FLAGS`, `response_flags` | What this proxy found")

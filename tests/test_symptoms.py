@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import start_sphinx
 from lab.paths import ROOT
-from symptoms import PARTS, Chapter, markdown, read
+from symptoms import PARTS, Chapter, links, markdown, read
 
 OUTPUTS = """\
 [2026-01-31T12:00:00.500Z] "GET / HTTP/1.1" 503 UF upstream_reset{x|y} - "-" 0 0
@@ -74,3 +74,10 @@ def test_every_page_of_the_book_is_read_and_chapters_first() -> None:
 
 def test_a_page_of_reference_needs_no_symptom() -> None:
     assert list(Chapter("reference/versions", {}, "").faults()) == []
+
+
+def test_a_line_with_a_flag_leads_to_what_is_said_of_that_flag() -> None:
+    flags = "reference/response-flags"
+    assert [*links(flags, "log", "0 UF,URX -")] == ["[](#uf)", "[](#urx)"]
+    assert [*links(flags, "client", "curl: (52)")] == [f"[](/{flags}.md)"]
+    assert [*links("problems/x", "log", "0 UF,URX -")] == ["[](/problems/x.md)"]
