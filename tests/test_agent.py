@@ -404,7 +404,7 @@ def test_loopback_alone_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
             "terminationGracePeriodSeconds: 3",
             "terminationGracePeriodSeconds: 4",
         ),
-        ("stop.sh", "sleep 1.8", "sleep 2.8"),
+        ("stop.sh", "sleep 1.3", "sleep 2.3"),
     ],
 )
 def test_a_change_since_then_is_refused_by_file(

@@ -6,15 +6,19 @@ log=$(mktemp) watch=$(mktemp)
 kubectl -n shop logs -f "$pod" -c istio-proxy --tail=0 > "$log" &
 kubectl -n shop exec deploy/client -- python3 /client/watch.py "$place" "${@:3}" > "$watch" &
 until [ -s "$watch" ]; do sleep 0.1; done
-sleep 1.8
+sleep 1.3
+deleted=${EPOCHREALTIME:-$(date +%s)}  # bash 4 and older know whole seconds only
 kubectl -n shop delete "$pod"
 wait
 cat "$watch"
 echo "pilot-agent:"
 lines=$(grep -iE 'drain|graceful|active|exit|/report' "$log" | uniq --skip-chars=27)  # after the time
 echo "$lines"
-{ grep "  $3:" "$watch"; echo "$lines"; } | awk -v who="$3" '
-  { split($2 == "to" ? $3 : $1, part, /[T:Z]/); at = part[2] * 3600 + part[3] * 60 + part[4] }
-  $2 == "to" { ended = at; next }
-  /^2/ { last = at; first = first ? first : at }
-  END { printf "in whole seconds: the log ends at %.0f, %s at %.0f\n", last - first, who, ended - first }'
+{ grep "  $3:" "$watch"; echo "$lines"; } | awk -v who="$3" -v deleted="${deleted/,/.}" '
+  function seconds(time) {
+    split(time, part, /[T:Z]/)
+    return (part[2] * 3600 + part[3] * 60 + part[4] - deleted % 86400 + 86400) % 86400
+  }
+  $2 == "to" { ended = seconds($3) }
+  $2 != "to" && /^2/ { last = seconds($1) }
+  END { printf "whole seconds after the deletion: log ends at %d, %s at %d\n", last, who, ended }'
