@@ -356,7 +356,8 @@ class Writer:
     def visit_paragraph(self, node: nodes.paragraph) -> str:
         """A paragraph that leads to what comes next stays on its page."""
         following = node.next_node(descend=False, siblings=True)
-        is_title = len(node.children) == 1 and isinstance(node.children[0], nodes.strong)
+        printed = [child for child in node.children if child.astext()]
+        is_title = len(printed) == 1 and isinstance(printed[0], nodes.strong)
         leads = node.astext().endswith((":", "：")) or (
             # Else a heading with a line or two could stand below, and its list overleaf.
             isinstance(node.parent[0], nodes.title)
@@ -543,10 +544,12 @@ class Writer:
         tight = all(len(split(item, nodes.paragraph)[0]) <= 1 for item in items)
         code = ",\n".join(map(self.flow, items))
         call = f"{function}({options}tight: {boolean(tight)}, {code})"
+        is_short = len(node.astext()) <= SHORT_LIST
         if "references" in node["classes"]:
-            call = f"references(breakable: {boolean(len(node.astext()) > SHORT_LIST)}, {call})"
-        if len(items) == 1 and node.astext().endswith((":", "：")):
-            call = f"block(sticky: true, {call})"
+            call = f"references(breakable: {boolean(not is_short)}, {call})"
+        elif is_short and not is_inside(node, (nodes.list_item,)):
+            leads = len(items) == 1 and node.astext().endswith((":", "："))
+            call = f"block(breakable: false, sticky: {boolean(leads)}, {call})"
         # Without an end, the paragraph before would draw the list up to it.
         end = "" if isinstance(node.parent, nodes.list_item) else "parbreak()"
         return join([end, call])

@@ -21,6 +21,7 @@ from lab.errors import LabError
 from lab.processes import await_end, stop
 
 _DEFAULT_GRACE = 30.0  # seconds, of Kubernetes
+_NOTICE = 0.1  # seconds from the end of the applications to the SIGTERM of a native sidecar
 _LEAST_GRACE = 2.0  # seconds, what the kubelet leaves a process whatever its hooks took
 
 
@@ -63,6 +64,8 @@ def _end(container: Running, grace: float, before: list[threading.Event]) -> Non
     _run_hook(container, grace)
     for ended in before:
         ended.wait(max(0.0, deadline - time.monotonic()))
+    if before:
+        time.sleep(_NOTICE)  # Envoy's last line is in its log by then
     if _listens(container.process, signal.SIGTERM):
         with contextlib.suppress(ProcessLookupError):
             container.process.send_signal(signal.SIGTERM)
