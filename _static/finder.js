@@ -9,26 +9,66 @@ const finder = (() => {
   const KINDS = { title: 50, symptom: 40, section: 20, line: 10 };
   const CHAPTER = 25; // chapters before pages of reference
   const LIMIT = 4; // lines that a page shows
+  const RANKS = { within: 0, word: 1, typed: 2 }; // within a word, a word, a word in the typed case
+  const ONE_WORD = /[\p{L}\p{N}]{2}/u; // codes are words with an underscore between them
 
   /* The same number of letters, so that places in it are places in the text. */
   function plain(text) {
-    return text.toLowerCase().replace(/[‘’]/g, "'").replace(/[“”]/g, '"').replace(/\s/g, " ");
+    return text.replace(/[‘’]/g, "'").replace(/[“”]/g, '"').replace(/\s/g, " ");
   }
 
-  /* Where in a text all of the needles are: [start, end] of each, or nothing if one is missing. */
+  /* A text of the book, plain, as it is and in lower case; kept, since each key that is typed asks. */
+  const known = new Map();
+  function bothCases(text) {
+    if (!known.has(text)) {
+      const typed = plain(text);
+      known.set(text, { typed, low: typed.toLowerCase() });
+    }
+    return known.get(text);
+  }
+
+  /* Whether a place in a text is within a word. */
+  function isWithin(text, at) {
+    return ONE_WORD.test(text.slice(Math.max(at - 1, 0), at + 1));
+  }
+
+  /* The best place of a needle in a text, as {at: [start, end], rank}, or nothing. */
+  function place(text, needle) {
+    const { typed, low } = bothCases(text);
+    const lower = needle.toLowerCase();
+    let best;
+    let start = low.indexOf(lower);
+    while (start >= 0 && best?.rank !== RANKS.typed) {
+      const end = start + needle.length;
+      const isWord = !isWithin(typed, start) && !isWithin(typed, end);
+      const rank = isWord ? RANKS[typed.startsWith(needle, start) ? "typed" : "word"] : RANKS.within;
+      if (!best || rank > best.rank) {
+        best = { at: [start, end], rank };
+      }
+      start = low.indexOf(lower, end);
+    }
+    return best;
+  }
+
+  /* Where in a text all of the needles are, in its order, and the lowest of their ranks; nothing if
+     one is missing. */
   function places(text, needles) {
-    const found = needles.map((needle) => [plain(text).indexOf(needle), needle.length]);
-    return found.every(([start]) => start >= 0)
-      ? found.map(([start, length]) => [start, start + length]).sort((a, b) => a[0] - b[0])
+    const found = needles.map((needle) => place(text, needle));
+    return found.every(Boolean)
+      ? {
+          at: found.map(({ at }) => at).sort((a, b) => a[0] - b[0]),
+          rank: Math.min(...found.map(({ rank }) => rank)),
+        }
       : undefined;
   }
 
+  /* The texts of a page that have all of the needles, those of the highest rank first. */
   function matches(page, needles) {
     const found = [];
     const look = (kind, text, section) => {
-      const at = places(text, needles);
-      if (at) {
-        found.push({ kind, text, at, section });
+      const there = places(text, needles);
+      if (there) {
+        found.push({ kind, text, section, ...there });
       }
     };
     look("title", page.title, page.sections[0]);
@@ -38,44 +78,51 @@ const finder = (() => {
       }
       section.lines.forEach((line) => look("line", line, section));
     });
-    return found;
+    return found.sort((one, two) => two.rank - one.rank);
   }
 
   function result(page, found, needles) {
-    const isSymptom = page.symptoms.some((text) => places(text, needles));
-    const best = Math.max(...found.map((match) => KINDS[match.kind]));
-    const score = Math.max(best, isSymptom ? KINDS.symptom : 0) + (page.chapter ? CHAPTER : 0);
+    const [{ rank }] = found;
+    const best = found.filter((match) => match.rank === rank);
+    const isSymptom = page.symptoms.some((text) => places(text, needles)?.rank >= rank);
+    const kind = Math.max(...best.map((match) => KINDS[match.kind]), isSymptom ? KINDS.symptom : 0);
     return {
       page,
-      score: score + Math.min(found.length, 9),
+      rank,
+      score: kind + (page.chapter ? CHAPTER : 0) + Math.min(best.length, 9),
       matches: found.filter((match) => match.kind !== "title").slice(0, LIMIT),
       count: found.length,
     };
   }
 
+  function inOrder(results) {
+    return results.sort((one, two) => two.rank - one.rank || two.score - one.score);
+  }
+
   /* The pages with a line that has all of the needles. */
   function search(pages, needles) {
-    return pages
+    const results = pages
       .map((page) => ({ page, found: matches(page, needles) }))
       .filter(({ found }) => found.length > 0)
-      .map(({ page, found }) => result(page, found, needles))
-      .sort((one, two) => two.score - one.score);
+      .map(({ page, found }) => result(page, found, needles));
+    return inOrder(results);
   }
 
   /* The pages with all of the words, on whatever lines; each shows the lines of the rarest word. */
   function scattered(pages, words) {
-    return pages
+    const results = pages
       .map((page) => ({ page, byWord: words.map((word) => matches(page, [word])) }))
       .filter(({ byWord }) => byWord.every((found) => found.length > 0))
       .map(({ page, byWord }) => {
         const rarest = byWord.reduce((one, two) => (two.length < one.length ? two : one));
         return result(page, rarest, words);
-      })
-      .sort((one, two) => two.score - one.score);
+      });
+    return inOrder(results);
   }
 
   /* Gives {pages, isExact}: pages with a line that has exactly the query; else with a line that has
-     all of its words; else with all of its words. */
+     all of its words; else with all of its words. What has them as words, not within others, comes
+     first: a flag such as UT is in "route", too. */
   function find(query, pages) {
     const phrase = plain(query).trim().replace(/ +/g, " ");
     if (phrase === "") {

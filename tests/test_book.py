@@ -21,6 +21,7 @@ from data_files import Fault
 from lab import transcript
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
 from py_mini_racer import MiniRacer
+from response_flags import TEXTS as FLAG_TEXTS
 from stamp import stamp_text
 from tinyhtml5.parser import HTMLParser
 
@@ -271,6 +272,25 @@ def test_every_symptom_finds_its_chapter_first(finder: MiniRacer) -> None:
                 pages = [url for url, _ in found(finder, text)]
                 rank = pages.index(f"{chapter.parent.name}/{chapter.stem}.html")
                 assert all(not url.startswith("reference/") for url in pages[:rank]), text
+
+
+FLAGS = [item["flag"] for item in yaml.safe_load((ROOT / "book" / FLAG_TEXTS).read_text())]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flag_alone_finds_first_what_has_it_as_a_word(flag: str, finder: MiniRacer) -> None:
+    pattern = rf"(?<![^\W_]){flag}(?![^\W_])"
+    typed, word = re.compile(pattern), re.compile(pattern, re.IGNORECASE)
+    results = found(finder, flag)
+    ranks = [
+        [2 if typed.search(line) else 1 if word.search(line) else 0 for line in lines]
+        for _, lines in results
+    ]
+    [(first, _), *_] = results
+    assert first == "reference/response-flags.html" or not first.startswith("reference/")
+    assert ranks[0][0] == 2
+    assert ranks == [sorted(page, reverse=True) for page in ranks]
+    assert [page[0] for page in ranks] == sorted((page[0] for page in ranks), reverse=True)
 
 
 def test_search_falls_back_to_all_words_of_what_was_typed(finder: MiniRacer) -> None:
