@@ -1,7 +1,7 @@
 /* The search page: finds exact strings in the lines of the book, which finder-index.js has.
 
-   The pure part is finder.find(query, pages). The page's part only makes elements and sets their
-   text, so nothing that is typed can become markup. */
+   The pure part is finder.find(query, pages) and finder.isLogLine(text). The page's part only makes
+   elements and sets their text, so nothing that is typed can become markup. */
 
 "use strict";
 
@@ -137,7 +137,18 @@ const finder = (() => {
     return { pages: near.length > 0 ? near : scattered(pages, words), isExact: false };
   }
 
-  return { find };
+  /* Whether a text looks like a line of an access log: time and quoted request, or the request and
+     its status, or JSON. Its own time and id are in no line of the book. */
+  const LOG_LINES = [
+    /\[\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/,
+    /"[A-Z-]+ \S+ HTTP\/[\d.]+" \d/,
+    /"(start_time|response_code|response_flags)" *:/,
+  ];
+  function isLogLine(text) {
+    return LOG_LINES.some((pattern) => pattern.test(text));
+  }
+
+  return { find, isLogLine };
 })();
 
 if (typeof document !== "undefined") {
@@ -210,6 +221,8 @@ if (typeof document !== "undefined") {
     const said = pages.length === 0 ? none : found;
     document.getElementById("finder-status").textContent = input.value.trim() === "" ? "" : said;
     document.getElementById("finder-found").replaceChildren(...pages.map(item));
+    const isElsewhere = pages.length === 0 || finder.isLogLine(input.value);
+    document.getElementById("finder-elsewhere").hidden = !isElsewhere;
   }
 
   input.value = new URLSearchParams(location.search).get("q") ?? "";

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
+import decoder
 import pytest
 import weights
 import yaml
@@ -302,6 +303,18 @@ def test_search_falls_back_to_all_words_of_what_was_typed(finder: MiniRacer) -> 
 def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
     assert found(finder, "no such words xyzzy") == []
     assert found(finder, "  ") == []
+
+
+def test_search_knows_lines_of_a_log_that_no_page_has(finder: MiniRacer) -> None:
+    texts = [path.read_text() for path in EXAMPLES.glob("*/*/*.console")]
+    lines = {line for text in texts for line in decoder.LINE.findall(text)}
+    cut = {line.partition("] ")[2] for line in lines if " HTTP/1.1" in line}
+    assert {line[0] for line in lines | cut} == {"[", "{", '"'}
+    for line in lines | cut:
+        own = re.sub(r"20\d\d-\d\d-\d\d", "2031-02-03", line)
+        assert finder.eval(f"finder.isLogLine({json.dumps(own)})"), line
+    others = ["503 UC", "no healthy upstream", '"GET / HTTP/1.1"', "[2026-11-23] x", '{"a": 1}']
+    assert not any(finder.eval(f"finder.isLogLine({json.dumps(text)})") for text in others)
 
 
 # The examples

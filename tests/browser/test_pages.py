@@ -289,12 +289,33 @@ def test_search_answers_while_one_types(watched: Watched) -> None:
     assert page.inner_text("#finder-status") == "No line of the guide has this."
 
 
+def test_search_says_where_else_to_look(watched: Watched) -> None:
+    page = watched.page
+    elsewhere = page.locator("#finder-elsewhere")
+    watched.open(HTML / "search.html", "?q=503+NC")
+    assert not elsewhere.is_visible()
+    line = '[2031-02-03T04:05:06.789Z] "GET / HTTP/1.1" 503 UC what_no_page_has - "-" 0 95 1 -'
+    for text in (line, f"{line[:25]} 503", "no such words xyzzy"):
+        page.fill("#finder-words", text)
+        assert page.locator("#finder-found li").count() == 0
+        assert elsewhere.is_visible()
+    recorded = page.evaluate("finderIndex.flatMap(page => page.sections.flatMap(s => s.lines))")
+    page.fill("#finder-words", next(text for text in recorded if text.startswith("[2026")))
+    assert page.locator("#finder-found li").count() > 0
+    assert elsewhere.is_visible()
+    for name in ("What do you see?", "Decode a log line"):
+        watched.open(HTML / "search.html")
+        elsewhere.get_by_role("link", name=name).click()
+        page.get_by_role("heading", name=name, level=1).wait_for()
+
+
 @pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "'\"><script>alert(1)</script>"])
 def test_typed_markup_stays_text(text: str, watched: Watched) -> None:
     page = watched.page
     watched.open(CHAPTER)
     page.fill(".bar input", text)
     page.press(".bar input", "Enter")
+    page.wait_for_url("**/search.html?q=*")
     assert page.input_value("#finder-words") == text
     assert page.locator("main img, main script").count() == 0
     page.fill("#finder-words", "<")
