@@ -26,6 +26,7 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
+from tags import tag_pages
 
 from examples import ALL_EXAMPLES
 
@@ -92,10 +93,16 @@ def add_context(
     context["pdf"] = Path(pdf).name if pdf else ""
     context["all_examples"] = ALL_EXAMPLES
     if page == "404":
-        found = {name: title.astext() for name, title in sorted(app.env.titles.items())}
-        context["pages"] = script_data(found)
-        context["home"] = app.config.html_baseurl or "index.html"
-        context["home_script"] = script_data(app.config.html_baseurl)
+        context["pages"] = script_data(dict(titles(app)))
+        context["base"] = app.config.html_baseurl
+        context["base_script"] = script_data(app.config.html_baseurl)
+
+
+def titles(app: Sphinx) -> Iterator[tuple[str, str]]:
+    """The names of all pages with their titles, chapters first."""
+    yield from sorted((name, title.astext()) for name, title in app.env.titles.items())
+    yield "search", _("Search")
+    yield from ((name, context["title"]) for name, context, _template in tag_pages(app))
 
 
 def script_data(value: Any) -> str:

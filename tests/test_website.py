@@ -165,6 +165,12 @@ def test_page_tells_cards_where_it_is(site: Path) -> None:
     assert canonical["href"] == meta["og:url"]
 
 
+def test_page_for_what_is_not_there_needs_no_script_where_the_address_is_known(site: Path) -> None:
+    found = links(site / "404.html", "main a")
+    assert list(found.values()) == [f"{ADDRESS}index.html", f"{ADDRESS}search.html"]
+    assert page(site / "404.html").select("noscript") == []
+
+
 def test_other_sites_get_a_picture_of_each_title(site: Path) -> None:
     (picture,) = page(site / "part" / "first.html").select("meta[property='og:image']")
     assert picture["content"] == f"{ADDRESS}{cards.FOLDER}/part/first.png"

@@ -42,7 +42,7 @@ class Watched:
 
 
 class Server(SimpleHTTPRequestHandler):
-    """Serves the site from /guide/, compressed, with its own page for what is not there."""
+    """Serves the site from /guide/ alone, compressed, with its own page for what is not there."""
 
     def translate_path(self, path: str) -> str:
         """The file for an address."""
@@ -54,7 +54,7 @@ class Server(SimpleHTTPRequestHandler):
     def send_head(self) -> BytesIO | BinaryIO | None:
         """Send the head of an answer, and give its body."""
         file = Path(self.translate_path(self.path))
-        status = 200 if file.is_file() else 404
+        status = 200 if self.path.startswith("/guide/") and file.is_file() else 404
         if status == 404:
             file = HTML / "404.html"
         body = gzip.compress(file.read_bytes())

@@ -325,24 +325,68 @@ def test_typed_markup_stays_text(text: str, watched: Watched) -> None:
 # Addresses that lead nowhere
 
 
+LINKS = "[...document.querySelectorAll('main a')].map(link => link.href)"
+
+
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
         ("problems/gateway-tcp-prt.html", "problems/gateway-tcp-port"),
         ("gateway-tcp-port", "problems/gateway-tcp-port"),
+        ("GATEWAY-TCP-PORT.html", "problems/gateway-tcp-port"),
+        ("Problems/Gateway%2DTCP%2DPort/", "problems/gateway-tcp-port"),
+        ("problems/gateway-tcp-port.htm?q=1#fix", "problems/gateway-tcp-port"),
         ("reference/flags", "reference/response-flags"),
         ("problem/duplicate-tls-host.html", "problems/duplicate-tls-hosts"),
+        ("zh/problems/duplicate-tls-hosts", "problems/duplicate-tls-hosts"),
+        ("docs/envoy/udp", "tags/udp"),
+        ("tags/response_flags.html", "tags/response-flags"),
+        ("search", "search"),
+        ("", "index"),
+        ("xyz.html", None),
+        ("tags/foo.html", None),
+        ("zh/problems/foo", None),
+        ("a/b/c/d/e.html", None),
+        ("problems/%E0%A4%A", None),
+        (f"{'a/' * 200}b", None),
     ],
 )
 def test_page_that_is_not_there_suggests_the_nearest(
-    wrong: str, right: str, browser: Browser
+    wrong: str, right: str | None, browser: Browser
 ) -> None:
     with served() as address:
-        page = browser.new_page()
-        page.goto(address + wrong)
-        link = page.locator("#near a").first
-        assert link.evaluate("link => link.href") == f"{address}{right}.html"
-        link.click()
-        page.locator("article h1").wait_for()
-        assert page.url == f"{address}{right}.html"
+        watched = Watched(browser.new_page())
+        page = watched.page
+        page.goto(address + wrong, wait_until="networkidle")
+        found = page.evaluate(LINKS)
+        assert [link for link in found if page.request.get(link).status != 200] == []
+        assert found[-2:] == [f"{address}index.html", f"{address}search.html"]
+        assert (f"{address}{right}.html" == found[0]) if right else (len(found) == 2)
+        assert page.locator("#near").is_visible() == (right is not None)
+        assert len(watched.requests) <= 10
+        assert [fault for fault in watched.faults if "404" not in fault] == []
         page.close()
+
+
+def test_page_that_is_not_there_asks_no_other_host(browser: Browser) -> None:
+    with served() as address:
+        watched = Watched(browser.new_page())
+        host = address.removesuffix("/guide/")
+        watched.page.goto(f"{host}//127.0.0.2:9/guide/x.html", wait_until="networkidle")
+        assert len(watched.requests) > 2
+        assert [url for url in watched.requests if not url.startswith(f"{host}/")] == []
+        links = watched.page.evaluate(LINKS)
+        assert [link for link in links if not link.startswith(f"{host}/")] == []
+        watched.page.close()
+
+
+def test_page_that_is_not_there_helps_without_scripts(browser: Browser) -> None:
+    with served() as address:
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.goto(f"{address}xyz.html")
+        assert "take away the end of the address" in page.inner_text("main")
+        assert not page.locator("#near").is_visible()
+        page.get_by_role("link", name="Istio Operations Guide").click()
+        assert page.url == f"{address}index.html"
+        context.close()
