@@ -9,6 +9,7 @@ without one it is left out, since the format knows no relative addresses.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -35,6 +36,7 @@ _ = get_translation("extensions")
 Tokens = Iterable[tuple[_TokenType, str]]
 
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
+VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')  # docutils adds it to the theme's own
 DESCRIPTION = 200  # characters that search engines and cards show, about
 
 
@@ -88,6 +90,7 @@ def add_context(
             lists.get(depth) or lists.setdefault(depth, make(**options))
         )
     pdf = app.config.pdf_file
+    context["metatags"] = VIEWPORT.sub("", context.get("metatags", ""))
     context["say"] = _
     context["description"] = description(doctree) if doctree is not None else ""
     context["pdf"] = Path(pdf).name if pdf else ""

@@ -136,6 +136,18 @@ def test_every_page_is_valid_html(pages: dict[Path, BeautifulSoup]) -> None:
     assert {name: found for name, found in errors.items() if found} == {}
 
 
+def test_no_script_holds_up_a_page(pages: dict[Path, BeautifulSoup]) -> None:
+    scripts = [tag for page in pages.values() for tag in page.select("script[src]")]
+    assert len(scripts) > len(pages)
+    assert [tag for tag in scripts if not tag.has_attr("defer")] == []
+    assert {name for tag in scripts for name in tag.attrs} == {"defer", "src"}
+
+
+def test_every_page_fits_itself_to_the_screen_once(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        assert len(page.select("meta[name=viewport]")) == 1, path
+
+
 def test_no_page_uses_an_id_twice(pages: dict[Path, BeautifulSoup]) -> None:
     for path, page in pages.items():
         counts = Counter(tag["id"] for tag in page.select("[id]"))
