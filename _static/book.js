@@ -49,9 +49,9 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  /* A click on a button, or on the prompt of a single command. */
+  /* A press of a button, or of the prompt of a single command, which is one too. */
   document.addEventListener("click", async (event) => {
-    const element = event.target.closest("button.copy, .gp");
+    const element = event.target.closest("button:is(.copy, .gp)");
     if (!element || !blockOf(element)) {
       return;
     }

@@ -13,6 +13,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
+from html import escape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -40,13 +42,23 @@ VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')  # docutils adds it to the
 DESCRIPTION = 200  # characters that search engines and cards show, about
 
 
+PROMPT = '<span class="gp">$ </span>'
+PROMPT_BUTTON = '<button type="button" class="gp" aria-label="{label}">$ </button>'
+
+
 class LeanFormatter(HtmlFormatter[str]):
-    """Writes blanks and punctuation, half of all tokens, without an element around each."""
+    """Writes blanks and punctuation, half of all tokens, without an element around each.
+
+    Prompts are buttons that copy their command: book.js does it.
+    """
 
     def format_unencoded(self, tokensource: Tokens, outfile: Any) -> None:
         """Write some code."""
         lean = ((Text if is_plain(kind) else kind, text) for kind, text in tokensource)
-        super().format_unencoded(lean, outfile)
+        written = StringIO()
+        super().format_unencoded(lean, written)
+        button = PROMPT_BUTTON.format(label=escape(_("Copy this command")))
+        outfile.write(written.getvalue().replace(PROMPT, button))
 
 
 def is_plain(kind: _TokenType) -> bool:

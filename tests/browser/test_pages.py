@@ -11,7 +11,7 @@ from typing import Any, Literal
 import axe_playwright_python
 import pytest
 from browser.tabs import HTML, PAGES, Watched, served
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator
 
 CHAPTER = HTML / "problems" / "gateway-tcp-port.html"
 CHAPTERS = [
@@ -32,9 +32,10 @@ AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 # The colours of code have a test of their own: to axe, each of a thousand words takes a while.
-PLAIN_CODE = (
-    "document.querySelectorAll('pre').forEach(pre => { pre.textContent = pre.textContent })"
-)
+PLAIN_CODE = """document.querySelectorAll("pre").forEach((pre) => {
+  pre.querySelectorAll("span").forEach((word) => word.replaceWith(...word.childNodes));
+  pre.normalize();
+})"""
 
 
 def violations(watched: Watched, rules: Any) -> list[str]:
@@ -218,11 +219,21 @@ COPY = "button.copy:not([data-copy])"
 APPLY = "button.copy[data-copy=apply]"
 
 
+def block_of(watched: Watched, name: str) -> Locator:
+    """The block with a file's name."""
+    page = watched.page
+    return page.locator(".literal-block-wrapper", has=page.locator(f"span:text-is('{name}')"))
+
+
 def pasted(watched: Watched, button: str, block: str) -> str:
     """What is on the clipboard after a click in the block with a file's name."""
+    block_of(watched, block).locator(button).last.click()
+    return clipboard(watched)
+
+
+def clipboard(watched: Watched) -> str:
+    """What is on the clipboard, once the page has said that it is there."""
     page = watched.page
-    bar = page.locator(".literal-block-wrapper", has=page.locator(f"span:text-is('{block}')"))
-    bar.locator(button).last.click()
     page.get_by_role("status").filter(has_text="Copied").wait_for()
     page.evaluate("document.body.append(Object.assign(document.createElement('textarea')))")
     page.locator("textarea").last.focus()
@@ -244,6 +255,41 @@ def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) ->
     applied = pasted(watched, APPLY, "virtual-service.yaml")
     file = Path(applied.removeprefix("kubectl apply -f "))
     assert file.read_text().rstrip() == manifest
+
+
+def test_single_command_is_copied_by_keys_and_nothing_moves(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    page = watched.page
+    block = block_of(watched, "1-reproduce.console")
+    places = """block => [...block.querySelectorAll("pre, pre *")]
+      .map((part) => [part.offsetLeft, part.offsetTop, part.offsetWidth, part.offsetHeight])"""
+    before = block.evaluate(places), block.inner_text()
+    prompts = block.get_by_role("button", name="Copy this command")
+    page.evaluate("getSelection().selectAllChildren(document.body)")
+    assert "$ GATEWAY" not in page.evaluate("String(getSelection())")
+    block.locator("button.copy").last.focus()
+    page.keyboard.press("Tab")
+    assert prompts.first.evaluate("prompt => prompt === document.activeElement")
+    page.keyboard.press("Enter")
+    assert clipboard(watched).startswith("GATEWAY=$(kubectl")
+    assert prompts.first.get_attribute("data-said") == "Copied"
+    assert (block.evaluate(places), block.inner_text()) == before
+    area = prompts.first.evaluate("""prompt => {
+      const { width, height } = getComputedStyle(prompt, "::before");
+      return [parseFloat(width), parseFloat(height)];
+    }""")
+    assert min(area) >= 24
+
+
+def test_prompt_without_scripts_is_plain_text(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(CHAPTER.as_uri())
+    prompt = page.locator(".gp").first
+    assert not prompt.is_visible()
+    shown = "prompt => { const { content, visibility } = getComputedStyle(prompt, '::before')"
+    assert prompt.evaluate(f"{shown}; return [content, visibility] }}") == ['"$"', "visible"]
+    context.close()
 
 
 def test_kubectl_apply_gets_the_address_on_the_site(browser: Browser) -> None:
