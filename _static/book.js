@@ -88,6 +88,13 @@ document.addEventListener("DOMContentLoaded", () => {
       if (isWide) {
         target.setAttribute("tabindex", "0");
       } else {
+  /* On a phone it covers the page, and goes when one has chosen from it. */
+  list.addEventListener("click", (event) => {
+    if (event.target.closest("a")) {
+      list.togglePopover(false);
+    }
+  });
+
         target.removeAttribute("tabindex");
       }
     });

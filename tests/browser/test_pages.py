@@ -145,6 +145,20 @@ def test_list_of_chapters_opens_and_closes_by_keys_on_a_phone(watched: Watched) 
 
 def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
     watched.page.set_viewport_size({"width": 400, "height": 800})
+@pytest.mark.parametrize("select", ["#chapters a[href='#fix']", "#chapters li li a >> nth=-1"])
+def test_list_of_chapters_closes_when_a_section_is_chosen_on_a_phone(
+    select: str, watched: Watched
+) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 400, "height": 800})
+    watched.open(CHAPTER)
+    page.click(".menu")
+    page.click(select)
+    page.wait_for_function("scrollY > 400")
+    assert not page.locator("#chapters").is_visible()
+    assert page.evaluate("document.querySelector(location.hash).getBoundingClientRect().top < 400")
+
+
     scrolling = 0
     for path in PAGES:
         watched.open(path)
