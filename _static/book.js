@@ -6,11 +6,17 @@
 document.addEventListener("DOMContentLoaded", () => {
   const status = document.getElementById("status");
 
-  /* The command that applies the file of a block, with the file's address on this site. */
+  /* A word of a command, in quotes where a shell would read anything else into it. */
+  function quoted(word) {
+    return /^[\w./:-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  }
+
+  /* The command that applies the file of a block, from where this page has it: its address on the
+     site, or its path, which on Windows has a slash before the drive only as an address. */
   function apply(button) {
-    const address = button.closest(".code-block-caption").querySelector("a.download").href;
-    const url = new URL(address);
-    return `kubectl apply -f ${url.protocol === "file:" ? decodeURI(url.pathname) : url.href}`;
+    const url = new URL(button.closest(".code-block-caption").querySelector("a.download").href);
+    const path = () => decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
+    return `kubectl apply -f ${quoted(url.protocol === "file:" ? path() : url.href)}`;
   }
 
   /* The commands of a transcript, each without its prompt and its output. */
@@ -31,12 +37,15 @@ document.addEventListener("DOMContentLoaded", () => {
     return commands(block).join("\n") || block.querySelector("pre").textContent.trimEnd();
   }
 
-  /* Browsers offer a clipboard to pages from https and from files; elsewhere a selection helps. */
-  async function copy(text) {
+  /* Browsers offer a clipboard to pages from https and from files; elsewhere a selection helps,
+     which takes the focus. */
+  async function copy(element) {
+    const text = textOf(element);
     if (navigator.clipboard) {
       await navigator.clipboard.writeText(text);
       return;
     }
+    const focused = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     area.style.position = "fixed";
@@ -44,6 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
     area.select();
     const isCopied = document.execCommand("copy");
     area.remove();
+    focused.focus({ preventScroll: true });
     if (!isCopied) {
       throw new Error("copy");
     }
@@ -56,7 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     const { copied, failed } = document.body.dataset;
-    const said = await copy(textOf(element)).then(() => copied, () => failed);
+    const said = await copy(element).then(() => copied, () => failed);
     element.dataset.said = said;
     status.textContent = said;
     setTimeout(() => {
@@ -78,6 +88,13 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   listObserver.observe(list);
 
+  /* On a phone it covers the page, and goes when one has chosen from it. */
+  list.addEventListener("click", (event) => {
+    if (event.target.closest("a")) {
+      list.togglePopover(false);
+    }
+  });
+
   /* What scrolls sideways can be scrolled by keys only when it can have the focus. */
   const wideObserver = new ResizeObserver((entries) => {
     const scrolls = ({ target }) =>
@@ -88,13 +105,6 @@ document.addEventListener("DOMContentLoaded", () => {
       if (isWide) {
         target.setAttribute("tabindex", "0");
       } else {
-  /* On a phone it covers the page, and goes when one has chosen from it. */
-  list.addEventListener("click", (event) => {
-    if (event.target.closest("a")) {
-      list.togglePopover(false);
-    }
-  });
-
         target.removeAttribute("tabindex");
       }
     });

@@ -6,10 +6,14 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from browser.tabs import Watched
+from browser.tabs import OTHER_HOST, Watched
 from playwright.sync_api import Browser, sync_playwright
 
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
+]
 
 
 @pytest.fixture(scope="session")

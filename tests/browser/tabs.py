@@ -16,6 +16,7 @@ from lab.paths import ROOT
 from playwright.sync_api import Dialog, Page
 
 HTML = ROOT / "build" / "html"
+OTHER_HOST = "guide.test"  # a name for 127.0.0.1 that browsers do not take for this machine
 PAGES = sorted(HTML.rglob("*.html"))
 
 

@@ -5,12 +5,14 @@ It wants the built HTML edition, and Chromium on the PATH.
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import axe_playwright_python
 import pytest
-from browser.tabs import HTML, PAGES, Watched, served
+from browser.tabs import HTML, OTHER_HOST, PAGES, Watched, served
 from playwright.sync_api import Browser, Locator
 
 CHAPTER = HTML / "problems" / "gateway-tcp-port.html"
@@ -143,8 +145,6 @@ def test_list_of_chapters_opens_and_closes_by_keys_on_a_phone(watched: Watched) 
     assert page.evaluate("document.activeElement.className") == "menu"
 
 
-def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
-    watched.page.set_viewport_size({"width": 400, "height": 800})
 @pytest.mark.parametrize("select", ["#chapters a[href='#fix']", "#chapters li li a >> nth=-1"])
 def test_list_of_chapters_closes_when_a_section_is_chosen_on_a_phone(
     select: str, watched: Watched
@@ -159,6 +159,8 @@ def test_list_of_chapters_closes_when_a_section_is_chosen_on_a_phone(
     assert page.evaluate("document.querySelector(location.hash).getBoundingClientRect().top < 400")
 
 
+def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 400, "height": 800})
     scrolling = 0
     for path in PAGES:
         watched.open(path)
@@ -304,6 +306,53 @@ def test_prompt_without_scripts_is_plain_text(browser: Browser) -> None:
     shown = "prompt => { const { content, visibility } = getComputedStyle(prompt, '::before')"
     assert prompt.evaluate(f"{shown}; return [content, visibility] }}") == ['"$"', "visible"]
     context.close()
+
+
+@pytest.mark.parametrize("folder", ["plain", "Jo Doe's #1, 100%25 \u00e4 $(x)"])
+def test_kubectl_apply_gets_the_path_as_a_shell_reads_it(
+    folder: str, tmp_path: Path, watched: Watched
+) -> None:
+    shutil.copytree(HTML, tmp_path / folder)
+    watched.open(tmp_path / folder / CHAPTER.relative_to(HTML))
+    applied = pasted(watched, APPLY, "service.yaml")
+    [*command, file] = shlex.split(applied)
+    assert command == ["kubectl", "apply", "-f"]
+    downloads = "_downloads/examples/problems/gateway-tcp-port"
+    assert Path(file) == tmp_path / folder / downloads / "service.yaml"
+    assert Path(file).is_file()
+    assert ("'" in applied) == (folder != "plain")
+
+
+def test_kubectl_apply_gets_a_path_of_windows_without_the_slash(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    block = block_of(watched, "service.yaml").locator("a.download").last
+    block.evaluate("link => { link.href = 'file:///C:/Users/Jo%20Doe/service.yaml' }")
+    applied = pasted(watched, APPLY, "service.yaml")
+    assert applied == "kubectl apply -f 'C:/Users/Jo Doe/service.yaml'"
+
+
+def test_path_in_no_known_encoding_is_said_not_to_be_copied(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    block = block_of(watched, "service.yaml")
+    block.locator("a.download").last.evaluate("link => { link.href = 'file:///b%E4r' }")
+    block.locator(APPLY).last.click()
+    watched.page.get_by_role("status").filter(has_text="Not copied").wait_for()
+
+
+def test_copying_keeps_the_focus_where_there_is_no_clipboard(browser: Browser) -> None:
+    with served() as address:
+        watched = Watched(browser.new_page())
+        page = watched.page
+        page.goto(address.replace("127.0.0.1", OTHER_HOST) + "problems/gateway-tcp-port.html")
+        assert page.evaluate("navigator.clipboard === undefined")
+        button = block_of(watched, "service.yaml").locator(COPY).last
+        button.focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("status").filter(has_text="Copied").wait_for()
+        assert button.evaluate("button => button === document.activeElement")
+        assert clipboard(watched).startswith("# ")
+        assert watched.faults == []
+        page.close()
 
 
 def test_kubectl_apply_gets_the_address_on_the_site(browser: Browser) -> None:
