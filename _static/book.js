@@ -95,12 +95,26 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   });
 
-  /* What scrolls sideways can be scrolled by keys only when it can have the focus. */
+  /* A fix beside the short answer says if it does not fit, and if there is more below. */
+  const fix = document.querySelector(".glance-fix pre");
+  function markFix() {
+    const { classList } = fix.closest(".glance-fix");
+    const hidden = fix.scrollHeight - fix.clientHeight;
+    const hasMore = fix.scrollTop < hidden - 1;
+    classList.toggle("is-cut", hidden > 1);
+    classList.toggle("has-more", hasMore);
+  }
+  fix?.addEventListener("scroll", markFix, { passive: true });
+
+  /* What scrolls can be scrolled by keys only when it can have the focus. */
   const wideObserver = new ResizeObserver((entries) => {
     const scrolls = ({ target }) =>
       target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
     // All questions before the first change, or each would make the browser measure again.
     const found = entries.map((entry) => [entry.target, scrolls(entry)]);
+    if (entries.some(({ target }) => target === fix)) {
+      markFix();
+    }
     found.forEach(([target, isWide]) => {
       if (isWide) {
         target.setAttribute("tabindex", "0");

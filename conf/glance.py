@@ -2,8 +2,11 @@
 
 The left has the table of what the chapter applies to and the short answer, which are its first two
 parts; the right shows the file that the front matter names as the fix, with a link to where the
-chapter shows it: `fix: virtual-service.yaml`. The first page of the book has the list of chapters
-there. For HTML: the PDF has all of it in reading order.
+chapter shows it: `fix: virtual-service.yaml`. Of a file that does not fit, book.js shows the number
+of lines, which is hidden until then, so that nothing moves.
+
+The first page of the book has the list of chapters there. For HTML: the PDF has all of it in
+reading order.
 """
 
 from __future__ import annotations
@@ -98,8 +101,13 @@ def fix(block: nodes.literal_block, label: str) -> nodes.container:
     copy = block.parent.deepcopy()
     for node in copy.findall(nodes.Element):
         node["ids"] = [f"fix-{name}" for name in node["ids"]]  # the others are the original's
-    link = nodes.reference("", _("Where and why"), refid=section["ids"][0], internal=True)
-    head = nodes.paragraph("", "", nodes.strong("", label), nodes.Text(" "), link)
+    lines = _("{count} lines in all").format(count=len(block.astext().splitlines()))
+    parts = [
+        nodes.strong("", label),
+        nodes.inline("", lines, classes=["glance-lines"]),
+        nodes.reference("", _("Where and why"), refid=section["ids"][0], internal=True),
+    ]
+    head = nodes.paragraph("", "", *parts)
     return nodes.container("", head, copy, classes=["glance-fix"])
 
 

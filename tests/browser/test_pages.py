@@ -210,6 +210,37 @@ def test_first_screen_of_a_chapter_has_the_answer_and_the_fix(watched: Watched) 
             assert box["y"] + box["height"] <= 800, (path, part)
 
 
+FIX = """() => {
+  const pre = document.querySelector(".glance-fix pre");
+  const fade = getComputedStyle(pre.closest(".highlight"), "::after").backgroundImage;
+  return {
+    scrolls: pre.scrollHeight > pre.clientHeight + 1,
+    said: document.querySelector(".glance-lines").checkVisibility({ visibilityProperty: true }),
+    fades: fade.startsWith("linear-gradient"),
+    lines: pre.textContent.trimEnd().split("\\n").length,
+  };
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_fix_that_does_not_fit_says_so_until_its_end(width: int, watched: Watched) -> None:
+    page = watched.page
+    found = set()
+    for path in CHAPTERS:
+        page.set_viewport_size({"width": width, "height": 800})
+        watched.open(path)
+        fix = page.evaluate(FIX)
+        assert fix["said"] == fix["fades"] == fix["scrolls"], path
+        assert page.locator(".glance-lines").text_content() == f"{fix['lines']} lines in all"
+        found.add(fix["scrolls"])
+        page.evaluate("document.querySelector('.glance-fix pre').scrollTo(0, 9999)")
+        page.wait_for_function(f"!({FIX})().fades")
+        assert page.evaluate(FIX)["said"] == fix["scrolls"], path
+        page.set_viewport_size({"width": width, "height": 3000})
+        page.wait_for_function(f"(({{ scrolls, said }}) => scrolls === said)(({FIX})())")
+    assert found == {True, False}
+
+
 def test_colours_follow_the_system(watched: Watched) -> None:
     watched.open(CHAPTER)
     grounds = []
