@@ -558,7 +558,7 @@ if (typeof document !== "undefined") {
   function faultSection(fault) {
     const number = accessLog.fill(words.line, { number: fault.number });
     const text = make("p", "", make("code", "", fault.text));
-    return make("section", "decoder-fault", make("h3", "", `${number}: `, marked(fault.message)), text);
+    return make("section", "decoder-fault", make("h2", "", `${number}: `, marked(fault.message)), text);
   }
 
   function show() {

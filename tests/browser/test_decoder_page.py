@@ -49,7 +49,7 @@ class Opened(Watched):
         return found
 
     def verdicts(self) -> list[str]:
-        return self.texts("#decoder-answer h2")
+        return self.texts(".decoder-request > h2")
 
     def focused(self) -> str:
         return str(self.page.evaluate("document.activeElement.id || document.activeElement.type"))
@@ -105,7 +105,7 @@ def test_each_recorded_example_is_decoded(opened: Opened) -> None:
 def test_unknown_line_gets_its_message(opened: Opened) -> None:
     opened.decode(made(flags="uf"))
     assert opened.verdicts() == []
-    [message] = opened.texts(".decoder-fault h3")
+    [message] = opened.texts(".decoder-fault h2")
     assert message.startswith("Line 1: Field 6 (flags), column 49: expected flags")
 
 
@@ -263,7 +263,7 @@ def test_texts_can_be_read_in_both_themes(theme: Literal["light", "dark"], opene
         ".decoder-hop strong",
         ".decoder-hop small",
         ".decoder-line td code",
-        ".decoder-fault h3",
+        ".decoder-fault h2",
     ):
         colors = opened.page.locator(selector).first.evaluate(COLORS)
         low, high = sorted(map(luminance, colors))
