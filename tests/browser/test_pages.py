@@ -13,13 +13,23 @@ from typing import Any, Literal
 import axe_playwright_python
 import pytest
 from browser.tabs import HTML, OTHER_HOST, PAGES, Watched, served
-from playwright.sync_api import Browser, Locator
+from playwright.sync_api import Browser, Locator, Page
 
 CHAPTER = HTML / "problems" / "gateway-tcp-port.html"
 CHAPTERS = [
     path
     for part in ("debugging", "problems", "practices", "tricks")
     for path in sorted((HTML / part).glob("*.html"))
+]
+NOWHERE = HTML / "404.html"
+KINDS = [
+    HTML / "index.html",
+    HTML / "search.html",
+    HTML / "reference" / "decoder.html",
+    HTML / "reference" / "response-flags.html",
+    HTML / "tags" / "index.html",
+    NOWHERE,
+    CHAPTER,
 ]
 Scheme = Literal["light", "dark"]
 
@@ -141,33 +151,53 @@ def test_code_can_be_read_in_every_colour(scheme: Scheme, watched: Watched) -> N
     assert {colours: ratio for colours, ratio in found.items() if ratio < 4.5} == {}
 
 
+TABBABLE = """() => {
+  const parts = "a[href], button, input, textarea, summary, [tabindex='0']";
+  window.tabbable = [...document.querySelectorAll(parts)].filter((part) => part.checkVisibility());
+  return { count: tabbable.length, first: tabbable.indexOf(document.activeElement) };
+}"""
 FOCUSED = """() => {
   const element = document.activeElement;
   const style = getComputedStyle(element);
   const box = element.getBoundingClientRect();
   return {
+    place: tabbable.indexOf(element),
     text: (element.getAttribute("aria-label") || element.textContent || element.tagName).trim(),
-    isBody: element === document.body,
     isOutlined: style.outlineStyle === "solid" && parseFloat(style.outlineWidth) >= 2,
     isSeen: box.width > 0 && box.bottom > 0 && box.top < innerHeight,
   };
 }"""
-TABBABLE = """[...document.querySelectorAll("a[href], button, input, [tabindex='0']")]
-  .filter((element) => element.checkVisibility()).length"""
 
 
-def test_keyboard_reaches_everything_and_always_shows_where_it_is(watched: Watched) -> None:
-    watched.open(CHAPTER)
-    page = watched.page
-    count = page.evaluate(TABBABLE)
+def walked(page: Page, key: str, steps: int) -> list[dict[str, Any]]:
+    """What has the focus after each of some presses of a key."""
     seen = []
-    for _ in range(count):
-        page.keyboard.press("Tab")
+    for _ in range(steps):
+        page.keyboard.press(key)
         seen.append(page.evaluate(FOCUSED))
-    assert seen[0]["text"] == "Skip to the text"
-    assert [item for item in seen if item["isBody"]] == []
-    assert [item for item in seen if not (item["isOutlined"] and item["isSeen"])] == []
-    assert {"Copy kubectl apply", "Copy", "Search"} <= {item["text"] for item in seen}
+    return seen
+
+
+@both_widths
+@pytest.mark.parametrize("path", KINDS, ids=name)
+def test_keyboard_reaches_everything_and_always_shows_where_it_is(
+    path: Path, width: int, watched: Watched
+) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 800})
+    watched.open(path)
+    found = page.evaluate(TABBABLE)
+    count, first = found["count"], found["first"]  # the search begins in its field, others at -1
+    seen = walked(page, "Tab", count - first - 1)
+    page.evaluate("first => tabbable[first]?.focus()", first)
+    back = walked(page, "Shift+Tab", max(first, 0))
+    assert [item["place"] for item in seen] == list(range(first + 1, count))
+    assert [item["place"] for item in back] == list(range(first))[::-1]
+    assert [item for item in seen + back if not (item["isOutlined"] and item["isSeen"])] == []
+    texts = {item["text"] for item in seen + back}
+    assert "Search" in texts
+    assert path == NOWHERE or "Skip to the text" in texts
+    assert path != CHAPTER or {"Copy kubectl apply", "Copy", "Copy this command"} <= texts
 
 
 def test_first_link_skips_to_the_text(watched: Watched) -> None:
