@@ -212,6 +212,27 @@ def test_chapter_shows_its_fix_beside_the_short_answer(
         assert fix.select_one("pre").get_text() == file.read_text()  # type: ignore[union-attr]
 
 
+def turned(html: Path, pages: dict[Path, BeautifulSoup], start: str, rel: str) -> list[str]:
+    """The names of the pages to which the links of a kind lead, one after the other."""
+    found = [start]
+    while links := pages[html / f"{found[-1]}.html"].select(f"a[rel={rel}]"):
+        target = (html / found[-1]).parent / str(links[0]["href"])
+        found.append(target.resolve().relative_to(html.resolve()).with_suffix("").as_posix())
+        assert len(found) == len(set(found)), found
+    return found
+
+
+def test_previous_and_next_turn_all_pages_in_the_order_of_the_book(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    lists = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / "book/index.md").read_text(), re.S)
+    listed = re.findall(r"^[a-z]\S+$", "\n".join(lists), re.M)
+    sources = {path.relative_to(ROOT / "book") for path in (ROOT / "book").rglob("*.md")}
+    assert {f"{name}.md" for name in ["index", *listed]} == {str(path) for path in sources}
+    assert turned(html, pages, "index", "next") == ["index", *listed]
+    assert turned(html, pages, listed[-1], "prev") == ["index", *listed][::-1]
+
+
 def test_pages_of_subjects_list_the_chapters_that_name_them(
     html: Path, pages: dict[Path, BeautifulSoup]
 ) -> None:

@@ -331,9 +331,12 @@ def test_colours_follow_the_system(watched: Watched) -> None:
 
 def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) -> None:
     watched.open(CHAPTER)
-    watched.page.emulate_media(media="print")
-    for selector in (".bar", "#chapters", ".turn", "footer", "button.copy", ".glance-fix"):
-        assert not watched.page.locator(selector).first.is_visible(), selector
+    for medium in ("screen", "print"):
+        watched.page.emulate_media(media=medium)
+        for selector in (".bar", "#chapters", ".turn", "footer", "button.copy", ".glance-fix"):
+            parts = watched.page.locator(selector).all()
+            assert parts, selector
+            assert {part.is_visible() for part in parts} == {medium == "screen"}, selector
     wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
     assert watched.page.evaluate(f"{wide}.length") == 0
 
