@@ -156,7 +156,9 @@ def table(flags: list[Flag]) -> str:
         means = f"**{item.name}**: {item.means}"
         rows.append([link, SIDES[item.side], item.status, means])
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return "\n".join([f":::{{table}} {_('All response flags')}", *lines, ":::"])
+    # Stacked on phones, where names would break within words.
+    directive = [f":::{{table}} {_('All response flags')}", ":class: stacked", ""]
+    return "\n".join([*directive, *lines, ":::"])
 
 
 def text(flag: Flag) -> str:

@@ -289,6 +289,15 @@ def test_first_screen_of_a_chapter_has_the_answer_and_the_fix(watched: Watched) 
             assert box["y"] + box["height"] <= 800, (path, part)
 
 
+@pytest.mark.parametrize("width", [400, 360])
+def test_names_of_flags_stay_whole_on_a_phone(width: int, watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": width, "height": 800})
+    watched.open(HTML / "reference" / "response-flags.html")
+    boxes = "[...document.querySelectorAll('#the-flags td strong')].map(e => e.getClientRects())"
+    found = watched.page.evaluate(f"{boxes}.map(lines => lines.length)")
+    assert found == [1] * 30
+
+
 FIX = """() => {
   const pre = document.querySelector(".glance-fix pre");
   const fade = getComputedStyle(pre.closest(".highlight"), "::after").backgroundImage;
