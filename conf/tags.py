@@ -34,17 +34,24 @@ def page_of(tag: str) -> str:
 
 
 def tag_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The page of each subject, and the one of all; chapters in the order of the book."""
+    """The page of each subject, and the one of all; chapters in the order of the book.
+
+    `about` is what others show of it.
+    """
     chapters: dict[str, list[tuple[str, str]]] = {}
     for page in app.env.collect_relations():
         for tag in tags_of(app.env, page):
             chapters.setdefault(tag, []).append((page, app.env.titles[page].astext()))
     subjects = sorted(chapters.items(), key=lambda item: item[0].lower())
     groups = [(tag, page_of(tag), pages) for tag, pages in subjects]
-    yield INDEX, {"title": _("Subjects"), "groups": groups}, "tags.html"
+    tags = ", ".join(tag for tag, _page, _pages in groups)
+    about = _("The chapters of this guide by subject: {tags}.").format(tags=tags)
+    yield INDEX, {"title": _("Subjects"), "about": about, "groups": groups}, "tags.html"
     for tag, page, pages in groups:
         title = _("Subject: {tag}").format(tag=tag)
-        yield page, {"title": title, "groups": [("", page, pages)]}, "tags.html"
+        titles = "; ".join(title for _page, title in pages)
+        about = _("What this guide has about {tag}: {titles}.").format(tag=tag, titles=titles)
+        yield page, {"title": title, "about": about, "groups": [("", page, pages)]}, "tags.html"
 
 
 def add_context(

@@ -104,7 +104,8 @@ def add_context(
     pdf = app.config.pdf_file
     context["metatags"] = VIEWPORT.sub("", context.get("metatags", ""))
     context["say"] = _
-    context["description"] = description(doctree) if doctree is not None else ""
+    about = context.get("about", "")  # of a page that no source has
+    context["description"] = description(doctree) if doctree is not None else shortened(about)
     context["pdf"] = Path(pdf).name if pdf else ""
     context["all_examples"] = ALL_EXAMPLES
     if page == "404":

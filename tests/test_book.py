@@ -175,6 +175,17 @@ def test_every_chapter_describes_itself_to_search_engines_and_cards(
         assert card["content"] == description["content"]
 
 
+def test_every_page_of_a_subject_describes_itself(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    heads = [page.head for path, page in pages.items() if path.parent == html / "tags"]
+    found = [str(head.select("meta[name=description]")[0]["content"]) for head in heads if head]
+    assert len(set(found)) == len(heads) > 10
+    assert all(40 < len(text) <= 200 and text[-1] in ".…" for text in found)
+    tags = {tag for chapter in CHAPTERS for tag in front_matter(chapter)["tags"]}
+    assert [tag for tag in tags if not any(f"about {tag}: " in text for text in found)] == []
+
+
 def test_every_drawing_has_its_size_in_the_page(pages: dict[Path, BeautifulSoup]) -> None:
     drawings = [image for page in pages.values() for image in page.select("img")]
     assert drawings
