@@ -23,8 +23,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
+from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
+logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 FEED = "changes.xml"
@@ -87,6 +89,16 @@ def last_changed(root: Path) -> dict[str, str]:
 def root_of(app: Sphinx) -> Path:
     """The folder of the whole project."""
     return Path(app.srcdir).parent
+
+
+def check_links(app: Sphinx) -> None:
+    """Warn of links that would tell another site where a page is, and cannot."""
+    if app.config.html_baseurl or app.builder.name != "html":
+        return
+    for label, address in app.config.history_links.items():
+        if "{page}" in address:
+            text = "history_links: %s has {page}, which needs the site's address: set html_baseurl"
+            logger.warning(text, label, type="history")
 
 
 def find_changed(
@@ -161,6 +173,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_config_value("history_links", {}, "html", types=dict)
+    app.connect("builder-inited", check_links)
     app.connect("env-get-outdated", find_changed)
     app.connect("doctree-read", keep_day)
     app.connect("html-page-context", add_context)

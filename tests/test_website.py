@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,12 +65,16 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def build(root: Path, *settings: str) -> Path:
-    """The HTML edition of a small book, with some settings."""
+def sphinx(root: Path, out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Builds the HTML edition of a small book, with some settings."""
     command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "-c", str(ROOT / "conf")]
     command += [word for setting in settings for word in ("-D", setting)]
-    folders = [str(root / "book"), str(root / "html")]
-    done = subprocess.run([*command, *folders], capture_output=True, text=True)
+    return subprocess.run([*command, str(root / "book"), str(out)], capture_output=True, text=True)
+
+
+def build(root: Path, *settings: str) -> Path:
+    """The HTML edition of a small book, with some settings and no warning."""
+    done = sphinx(root, root / "html", *settings)
     assert (done.returncode, done.stderr) == (0, "")
     return root / "html"
 
@@ -127,6 +132,39 @@ def test_page_says_when_it_changed_and_leads_to_the_repository(site: Path) -> No
     assert found["Source"] == f"{REPOSITORY}/blob/main/book/part/first.md"
     report = f"{REPOSITORY}/issues/new?title=First%20%26%20foremost"
     assert found["Report"] == f"{report}&body=https%3A//guide.example/en/part/first.html"
+
+
+# As conf.py shows them to whoever publishes the book.
+PATTERNS = dict(
+    re.findall(r'^#     "([^"]+)": "([^"]+)",$', (ROOT / "conf" / "conf.py").read_text(), re.M)
+)
+
+
+def test_links_of_the_settings_comment_work_as_they_stand_there(
+    project: Path, tmp_path: Path
+) -> None:
+    settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
+    done = sphinx(project, tmp_path, f"html_baseurl={ADDRESS}", *settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = links(tmp_path / "part" / "first.html", ".about a")
+    del found["gateway"]
+    guide = "https://example.org/guide"
+    assert found == {
+        "Source": f"{guide}/blob/main/book/part/first.md",
+        "History": f"{guide}/commits/main/book/part/first.md",
+        "Edit this page": f"{guide}/edit/main/book/part/first.md",
+        "Report a problem": f"{guide}/issues/new?title=First%20%26%20foremost"
+        "&body=https%3A//guide.example/en/part/first.html",
+    }
+
+
+def test_report_without_the_site_s_address_is_warned_of(project: Path, tmp_path: Path) -> None:
+    settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
+    done = sphinx(project, tmp_path, *settings)
+    assert done.returncode != 0
+    [line] = done.stderr.splitlines()
+    assert "history_links: Report a problem has {page}" in line
+    assert "[history]" in line
 
 
 def test_feed_has_the_changes_newest_first(site: Path) -> None:
