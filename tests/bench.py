@@ -1,7 +1,8 @@
 """Measures what the book takes to build and its examples to play, and prints a table.
 
 Every figure is the median of some runs, in seconds of wall time, beside the aim that it is held
-to. The weights of pages come last. Nothing here passes or fails.
+to. The weights of pages come after them, and Lighthouse's scores of five pages last, if it is
+installed. Nothing here passes or fails, or needs a network.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ CHAPTERS = ("practices", "problems")
 
 CHAPTER = "problems/gateway-tcp-port.md"
 
+LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthouse"
+
 
 def main() -> None:
     """Prints a row per figure as it comes in; Ctrl-C stops between two of them."""
@@ -48,6 +51,7 @@ def main() -> None:
     _row("mesh ready: two sidecars, one gateway", _two_sidecars_ready, 0.8, 5)
     _row("make test", _tests, 90.0, 1)
     _weights()
+    print_ratings(LIGHTHOUSE)
 
 
 def _row(what: str, measure: Callable[[], float], aim: float, runs: int) -> None:
@@ -84,6 +88,17 @@ def _weights() -> None:
         print(f"\n{'first view of a page, compressed':44}{'kB':>8}{'aim':>8}")
         for weight, path in sorted(rows, reverse=True):
             print(f"{path.relative_to(pages).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
+
+
+def print_ratings(tool: Path) -> None:
+    """Prints how Lighthouse rates five pages, if it is installed at a path, or how to get that."""
+    print()
+    if not tool.exists():
+        print("Lighthouse is not installed: `make lighthouse` does that, and prints its scores.")
+        return
+    _timed(["make", "--silent", "html"])
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "tests/browser/lighthouse.py"], cwd=ROOT, check=False)
 
 
 def _sphinx(builder: str, root: Path, out: Path) -> list[str]:

@@ -32,6 +32,7 @@ def scores(address: str) -> list[int]:
     """The scores of a page, in the order of KINDS."""
     report = HTML.parent / "lighthouse" / "report.json"
     command = [str(LIGHTHOUSE), address, "--quiet", "--output=json", f"--output-path={report}"]
+    command += ["--no-enable-error-reporting"]  # which would ask, and send
     command += [f"--chrome-flags={FLAGS}", f"--only-categories={','.join(KINDS)}"]
     environment = {**os.environ, "CHROME_PATH": shutil.which("chromium") or ""}
     subprocess.run(command, check=True, env=environment)
