@@ -62,7 +62,8 @@ const finder = (() => {
       : undefined;
   }
 
-  /* The texts of a page that have all of the needles, those of the highest rank first. */
+  /* The texts of a page that have all of the needles, those of the highest rank first. Once some have
+     them as words, what is within words is noise. */
   function matches(page, needles) {
     const found = [];
     const look = (kind, text, section) => {
@@ -78,7 +79,8 @@ const finder = (() => {
       }
       section.lines.forEach((line) => look("line", line, section));
     });
-    return found.sort((one, two) => two.rank - one.rank);
+    const words = found.filter(({ rank }) => rank > RANKS.within);
+    return (words.length > 0 ? words : found).sort((one, two) => two.rank - one.rank);
   }
 
   function result(page, found, needles) {

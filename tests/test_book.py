@@ -335,6 +335,7 @@ def test_flag_alone_finds_first_what_has_it_as_a_word(flag: str, finder: MiniRac
     assert first == "reference/response-flags.html" or not first.startswith("reference/")
     assert ranks[0][0] == 2
     assert ranks == [sorted(page, reverse=True) for page in ranks]
+    assert [page for page in ranks if page[0] > 0 and 0 in page] == []
     assert [page[0] for page in ranks] == sorted((page[0] for page in ranks), reverse=True)
 
 
