@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from subprocess import DEVNULL
 
@@ -125,11 +126,13 @@ def _matrix(given: argparse.Namespace) -> int:
 
 def _mutate(given: argparse.Namespace) -> int:
     tools.path("controlplane")
-    found = mutations.run(_examples(given, of_tests=False), lambda line: print(line, flush=True))
+    examples = _examples(given, of_tests=False, agent=True)
+    found = mutations.run(examples, lambda line: print(line, flush=True))
     wrong = [str(error) for error in mutations.judge(found)]
     for line in mutations.summary(found):
         print(line)
-    share = mutations.share(found)
+    mutations.save(examples, found)
+    share = mutations.share(sum(map(mutations.counted, found.values()), Counter()))
     if share < _NOTICED:
         wrong.append(f"the transcripts notice {share:.0%} of the changes, {_NOTICED:.0%} are due")
     for line in wrong:

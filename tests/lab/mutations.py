@@ -22,21 +22,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from lab.cluster import title_of
 from lab.errors import LabError
-from lab.example import REJECTED, Example
+from lab.example import REJECTED, Example, find_all
 from lab.istiod import Source
 from lab.manifests import read_yaml
 from lab.masks import mask
-from lab.paths import ROOT
-from lab.play import Playing, playing, replay
+from lab.matrix import digest
+from lab.paths import RECORDINGS, ROOT
+from lab.play import Playing, differences, playing, replay
 from lab.recordings import Resources, Verdict
 
 ACCEPTED = ROOT / "tests" / "mutations.yaml"
 """The changes that no transcript need notice: by example, lists of `survivors` with a `reason`."""
+
+TABLE = RECORDINGS / "mutations.json"
+"""What `make mutate` found: for each example the `changes` by outcome, and the `digest` of it."""
 
 _GROUPS = re.compile(r"[a-z.]*\.istio\.io/|gateway\.networking\.k8s\.io/")
 _SHARE = re.compile(r"(weight|percent|percentage|percentage\.value)$", re.I)
@@ -161,6 +166,19 @@ class Outcome(Enum):
     SURVIVED = "not noticed"
 
 
+@dataclass(frozen=True)
+class Noticed:
+    """How a change was noticed: an output differs, or the lab could not go on."""
+
+    error: LabError
+    differs: bool = True
+
+    @property
+    def place(self) -> str:
+        """Where it was, for people."""
+        return f"by {self.error.where.name if self.error.where else ''}:{self.error.line}"
+
+
 Outcomes = dict[Mutation, Outcome]
 Said = list[tuple[dict[str, Resources], list[Verdict], str]]
 
@@ -268,14 +286,18 @@ class _Work:
         for change in wanted:
             if self.stopped:
                 break
-            changed, where = self._play(example, change, patience)
-            found[change] = _outcome(change, said, changed, noticed=bool(where))
-            how = f"{found[change].value} {where}".strip()
+            changed, noticed = self._play(example, change, patience)
+            if noticed and not noticed.differs:  # the lab could not go on: perhaps by chance
+                changed, noticed = self._play(example, change, patience)
+            found[change] = _outcome(change, said, changed, noticed=noticed is not None)
+            how = f"{found[change].value} {noticed.place if noticed else ''}".strip()
             self.report(f"{len(found)}/{len(wanted)} {example.name}/{change}: {how}")
         return found
 
-    def _play(self, example: Example, change: Mutation, patience: float) -> tuple[Playing, str]:
-        """Plays a changed copy; gives also the place in a transcript where that was noticed."""
+    def _play(
+        self, example: Example, change: Mutation, patience: float
+    ) -> tuple[Playing, Noticed | None]:
+        """Plays a changed copy; gives also where in a transcript that was noticed, if it was."""
         with tempfile.TemporaryDirectory(prefix="lab-") as folder:
             copy = replace(example, folder=Path(folder) / example.name)
             shutil.copytree(example.folder, copy.folder)
@@ -283,11 +305,10 @@ class _Work:
             with self._playing(copy) as changed:
                 changed.shell.timeout = patience
                 try:
-                    replay(changed, self._go_on)
+                    first = next(differences(changed, self._go_on), None)
                 except LabError as error:
-                    name = error.where.name if error.where else ""
-                    return changed, f"by {name}:{error.line}"
-        return changed, ""
+                    return changed, Noticed(error, differs=False)
+        return changed, Noticed(first) if first else None
 
     @contextlib.contextmanager
     def _playing(self, example: Example) -> Iterator[Playing]:
@@ -350,10 +371,30 @@ def load_accepted() -> dict[str, dict[str, str]]:
         ) from None
 
 
-def share(found: dict[str, Outcomes]) -> float:
+def share(counts: Counter[str]) -> float:
     """How many of the changes that could be noticed the transcripts notice, from 0 to 1."""
-    counts = Counter(outcome for outcomes in found.values() for outcome in outcomes.values())
-    return counts[Outcome.NOTICED] / max(counts[Outcome.NOTICED] + counts[Outcome.SURVIVED], 1)
+    noticed, survived = counts[Outcome.NOTICED.value], counts[Outcome.SURVIVED.value]
+    return noticed / max(noticed + survived, 1)
+
+
+def counted(outcomes: Outcomes) -> Counter[str]:
+    """How many changes had each outcome."""
+    return Counter(outcome.value for outcome in outcomes.values())
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """The table, by example."""
+    return dict(json.loads(TABLE.read_text())) if TABLE.exists() else {}
+
+
+def save(examples: list[Example], found: dict[str, Outcomes]) -> None:
+    """Puts what was found of some examples into the table, and takes out those that are gone."""
+    rows = load()
+    for example in examples:
+        rows[example.name] = {"digest": digest(example), "changes": counted(found[example.name])}
+    names = {example.name for example in find_all()}
+    rows = {name: row for name, row in rows.items() if name in names}
+    TABLE.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
 
 
 def summary(found: dict[str, Outcomes]) -> Iterator[str]:
@@ -366,8 +407,7 @@ def summary(found: dict[str, Outcomes]) -> Iterator[str]:
                 yield f"{example}/{change}: Istio makes the same of it"
             if outcome is Outcome.SURVIVED:
                 yield f"{example}/{change}: {reasons.get(change.name, 'no reason is given')}"
-    every = {change: outcome for outcomes in found.values() for change, outcome in outcomes.items()}
-    for title, outcomes in [*found.items(), ("all", every)]:
-        counts = Counter(outcomes.values())
-        kinds = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
-        yield f"{title}: {len(outcomes)} changes: {kinds} ({share({title: outcomes}):.0%} noticed)"
+    rows = {example: counted(outcomes) for example, outcomes in found.items()}
+    for title, counts in [*rows.items(), ("all", sum(rows.values(), Counter[str]()))]:
+        kinds = ", ".join(f"{counts[outcome.value]} {outcome.value}" for outcome in Outcome)
+        yield f"{title}: {counts.total()} changes: {kinds} ({share(counts):.0%} noticed)"
