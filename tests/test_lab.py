@@ -25,6 +25,7 @@ from lab import play, recordings, server, transcript, xds
 from lab.cluster import Cluster, Key, Pod, pods_in
 from lab.discovery import Discovery
 from lab.discovery import Key as Subscribed
+from lab.envoy import Proxy
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.istiod import Istiod, Source
@@ -809,6 +810,34 @@ def test_objects_come_back_as_yaml_and_json(sh: Sh) -> None:
     (applied,) = read_manifest((EXAMPLES / SHOP / "health-check.yaml").read_text(), Path("x"))
     assert yaml.safe_load(as_yaml) == json.loads(as_json)
     assert json.loads(as_json)["spec"] == applied["spec"]
+
+
+@pytest.fixture
+def gateway(mesh: Playing) -> Proxy:
+    (found,) = (proxy for name, proxy in mesh.mesh.proxies.items() if "ingress" in name)
+    return found
+
+
+def test_a_log_is_read_when_the_proxy_is_at_rest(
+    gateway: Proxy, sh: Sh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [False, False, True, False, True]
+    monkeypatch.setattr(gateway, "_is_at_rest", lambda: states.pop(0))
+    sh("kubectl -n istio-system logs deploy/istio-ingressgateway")
+    assert states == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("while True: pass", False), ("input()", True)], ids=["busy", "idle"]
+)
+def test_a_proxy_is_at_rest_when_it_wants_no_processor(
+    gateway: Proxy, monkeypatch: pytest.MonkeyPatch, code: str, expected: bool
+) -> None:
+    command = [sys.executable, "-IS", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as other:
+        monkeypatch.setattr(gateway, "_process", other)
+        assert eventually(lambda: gateway._is_at_rest() is expected)
+        other.kill()
 
 
 def test_logs_are_those_of_the_program_and_of_the_proxy(sh: Sh) -> None:

@@ -28,6 +28,7 @@ _POLL = 0.004  # seconds
 
 CONFIG = "bootstrap.json"  # in the folder of a proxy, in which it runs
 FLUSH_INTERVAL = 0.01  # seconds until an access log line is in its file
+_REST = 5.0  # seconds after which a proxy that is never at rest is taken as it is
 
 # An entry of several lines: before the reason, Envoy may print all that it rejected.
 _REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (.*?)\tthread=\d+$", re.M | re.S)
@@ -173,6 +174,27 @@ class Proxy:
         if self._discovery:
             self._discovery.close()
             self._discovery = None
+
+    def flush_log(self) -> None:
+        """Waits until the log has a line for each request that is over.
+
+        On a busy machine, Envoy may come to write it and to flush it only after its client has gone
+        on: so twice the time of a flush passes, and at the end of it no thread wants to run.
+        """
+        deadline = time.monotonic() + _REST
+        for _ in range(2):
+            time.sleep(1.5 * FLUSH_INTERVAL)
+            while not self._is_at_rest() and time.monotonic() < deadline:
+                time.sleep(_POLL)
+
+    def _is_at_rest(self) -> bool:
+        """Whether no thread of Envoy runs, or waits for a processor or a disk: proc_pid_stat(5)."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        try:
+            states = [stat.read_text().rpartition(")")[2].split()[0] for stat in threads]
+        except OSError:  # a thread has ended meanwhile
+            return False
+        return not {"R", "D"}.intersection(states)
 
     def admin(self, method: str, path: str) -> tuple[int, str]:
         """Status and body of a request to the admin interface. Raises OSError if it is not up."""

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +17,6 @@ from lab import create_secret, curl
 from lab.agent import Agent
 from lab.call import Call
 from lab.cluster import Key, Pod, key_of, select, title_of
-from lab.envoy import FLUSH_INTERVAL
 from lab.errors import LabError
 from lab.example import REJECTED
 from lab.istiod import Source
@@ -473,7 +471,7 @@ def _log(mesh: Mesh, pod: Pod, container: str | None) -> Iterator[Callable[[], l
 
         def read() -> list[str]:
             if proxy:
-                time.sleep(3 * FLUSH_INTERVAL)
+                proxy.flush_log()
             file.seek(0)
             return mesh.cluster.as_in_a_pod(file.read()).splitlines()
 
