@@ -33,7 +33,7 @@ all: pdf html ## Build the book: HTML and PDF
 	@echo "PDF:  $(PDF)"
 
 html: $(READY) ## Build the HTML edition; it offers the PDF if that was built before
-	@$(SPHINX) -b html $(if $(wildcard $(PDF)),-D pdf_file=$(abspath $(PDF))) $(BUILD)/html
+	@$(SPHINX) -b html $(if $(wildcard $(PDF)),-D pdf_file=$(PDF)) $(BUILD)/html
 
 pdf: $(READY) ## Build the PDF edition
 	@$(SPHINX) -b typst $(BUILD)/typst
