@@ -27,7 +27,7 @@ _TIMEOUT = 10.0  # seconds until a proxy must have taken a configuration
 _POLL = 0.004  # seconds
 
 CONFIG = "bootstrap.json"  # in the folder of a proxy, in which it runs
-FLUSH_INTERVAL = 0.01  # seconds until an access log line is in its file
+FLUSH_INTERVAL = 0.005  # seconds until an access log line is in its file
 _REST = 5.0  # seconds after which a proxy that is never at rest is taken as it is
 
 # An entry of several lines: before the reason, Envoy may print all that it rejected.
