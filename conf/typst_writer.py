@@ -125,6 +125,13 @@ def length(value: str) -> str | None:
     return number + unit if unit not in ("px", "") else f"{float(number) * 0.75:g}pt"
 
 
+def printed_before(node: nodes.Element) -> nodes.Node | None:
+    """Give what is printed right before `node` in the same element, if there is something."""
+    siblings = node.parent.children[: node.parent.index(node)]
+    printed = (one for one in siblings if not isinstance(one, (addnodes.index, nodes.target)))
+    return next(reversed(list(printed)), None)
+
+
 def split(
     node: nodes.Element, *kinds: type[nodes.Element]
 ) -> tuple[list[nodes.Element], list[nodes.Node]]:
@@ -360,8 +367,7 @@ class Writer:
         is_title = len(printed) == 1 and isinstance(printed[0], nodes.strong)
         leads = node.astext().endswith((":", "：")) or (
             # Else a heading with a line or two could stand below, and its list overleaf.
-            isinstance(node.parent[0], nodes.title)
-            and node.parent.index(node) == 1
+            isinstance(printed_before(node), nodes.title)
             and isinstance(following, nodes.bullet_list)
             and len(node.astext()) <= SHORT_LEAD
         )

@@ -140,6 +140,12 @@ def test_each_title_stands_on_the_page_that_the_outline_names(pdf: Pdf) -> None:
         assert squeezed(words) in squeezed(pdf.texts[page])
 
 
+def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf) -> None:
+    for depth, words, page in pdf.outline:
+        lines = [line.strip() for line in pdf.text(page).split("\n") if line.strip()]
+        assert depth == 1 or words not in lines[-2:], f"page {page + 1}"
+
+
 def test_contents_and_index_give_the_pages_to_which_they_lead(pdf: Pdf) -> None:
     index = start_of("Index", pdf)
     given = [(pdf.number_of(page, link), pdf.target(link)) for page, link in listed(pdf, 1, index)]
