@@ -21,6 +21,7 @@ import weights
 from bs4 import BeautifulSoup
 from lab import play
 from lab.example import Example, find_all, load
+from lab.isolation import isolate_if_possible
 from lab.istiod import Source
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
 from lab.mesh import Mesh
@@ -37,6 +38,7 @@ LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthou
 
 def main() -> None:
     """Prints a row per figure as it comes in; Ctrl-C stops between two of them."""
+    isolate_if_possible()
     print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
     _row("HTML of the whole book, nothing cached", _built("html"), 10.0, 3)
     _row("HTML after a change of one chapter", _built_again, 2.0, 3)

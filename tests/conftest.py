@@ -25,6 +25,7 @@ import psutil
 import pytest
 from lab import tools
 from lab.example import Example, find_all, load
+from lab.isolation import isolate_if_possible
 from lab.paths import ROOT
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -51,6 +52,12 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
             return file
         parameters = test.partition("[")[2]
         return next(filter(parameters.startswith, _PLAYED), file)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the labs of all tests a network of their own, which workers inherit."""
+    if not hasattr(config, "workerinput"):
+        isolate_if_possible()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

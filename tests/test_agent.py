@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import Traces
-from lab import agent, envoy, isolation, tools
+from lab import agent, envoy, tools
 from lab.certificates import Authority
 from lab.cluster import Pod
 from lab.errors import LabError
@@ -339,7 +338,7 @@ def test_an_agent_is_not_started_where_others_could_reach_it(
 ) -> None:
     pilot_agent(STAND_IN)
     monkeypatch.setattr(agent, "isolated", lambda: False)
-    assert refused(copy_of(GRACEFUL)).startswith("pilot-agent would listen on all addresses")
+    assert refused(copy_of(GRACEFUL)).startswith("pilot-agent needs a network namespace")
 
 
 @pytest.mark.usefixtures("silent_istiod")
@@ -369,26 +368,6 @@ def test_a_second_agent_leaves_the_first_as_it_is(copy_of: Copy, pilot_agent: Pu
         assert run(running, "kubectl -n shop get pods") == pods
         run(running, f"kubectl -n shop logs -f {edge(running).name} > /dev/null & sleep 0.3")
         run(running, "kubectl -n shop delete pod -l app=edge; wait")
-
-
-def test_where_namespaces_are_not_allowed_the_lab_says_how_to_allow_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(_: int) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(isolation, "_unshare", refuse)
-    with pytest.raises(LabError) as caught:
-        isolation.isolate()
-    assert str(caught.value).startswith(
-        "pilot-agent needs a network namespace of its own: Operation not permitted (allow it, "
-    )
-
-
-def test_loopback_alone_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for interfaces, alone in (([(1, "lo")], True), ([(1, "lo"), (2, "eth0")], False)):
-        monkeypatch.setattr(socket, "if_nameindex", lambda found=interfaces: found)
-        assert isolation.isolated() == alone
 
 
 # What stands in for playing where the Go tools are not built

@@ -224,6 +224,7 @@ def test_the_command_keeps_a_row_unless_it_has_a_difference_that_nobody_explaine
     found = [difference(tmp_path)] if differs else []
     monkeypatch.setattr(matrix, "TABLE", tmp_path / "versions.json")
     monkeypatch.setattr(matrix, "ENVOYS", {"1.36.4": "1.28"})
+    monkeypatch.setattr(matrix, "install", lambda _: envoy.binary())
     monkeypatch.setattr(matrix, "play", lambda *_: found)
     assert commands.run(["matrix", SHOP]) == int(differs)
     assert (SHOP in matrix.load()["examples"]) is not differs

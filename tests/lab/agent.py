@@ -45,7 +45,7 @@ class Agent(Proxy):
         """As `Proxy.start`. Raises LabError if pilot-agent is not built, or could be reached."""
         tools.path("pilot-agent")
         if not isolated():
-            raise LabError("pilot-agent would listen on all addresses", remedy="see isolation.py")
+            raise LabError("pilot-agent needs a network namespace: it listens on all addresses")
         super().start(resources)
 
     def settle(self) -> str:

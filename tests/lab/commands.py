@@ -14,7 +14,7 @@ from subprocess import DEVNULL
 from lab import matrix, mutations, play, shell, tools
 from lab.errors import LabError
 from lab.example import Example, find_all, load
-from lab.isolation import isolate, isolated
+from lab.isolation import isolate_if_possible
 from lab.istiod import Source
 from lab.paths import TEST_EXAMPLES
 from lab.processes import spawn, stop
@@ -163,14 +163,13 @@ def _examples(
     """Those that are named, or else the guide's.
 
     With `of_tests`, also those of the tests; with `agent`, also those with pilot-agent, which are
-    slow and need the Go tools. If there is one of these, this process is isolated.
+    slow and need the Go tools. From then on this process has a network of its own.
     """
     names = [given.example] if isinstance(given.example, str) else given.example
     everything = [*find_all(), *(find_all(TEST_EXAMPLES) if of_tests else [])]
     examples = [load(name) for name in names]
     examples = examples or [example for example in everything if agent or not example.agent]
-    if any(example.agent for example in examples) and not isolated():
-        isolate()
+    isolate_if_possible()
     return examples
 
 

@@ -1,4 +1,9 @@
-"""A network of its own for the lab: what listens on all addresses there, nobody else can reach."""
+"""A network of its own for the lab.
+
+No rule of the machine's firewall is there. Where one tracks connections (Docker, ufw and many
+others have such rules), a sidecar would be told the destination that the kernel has tracked, and
+not the one in the PROXY header. And what listens on all addresses there, nobody else can reach.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+import sys
 from pathlib import Path
 
 from lab.errors import LabError
@@ -29,22 +35,40 @@ def isolate() -> None:
     needed: the user keeps their number, in a user namespace. Raises LabError where that is not
     allowed.
     """
-    user, group = os.getuid(), os.getgid()
     try:
-        _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        try:
+            _unshare(_CLONE_NEWNET)
+        except PermissionError:
+            _isolate_as_user()
         _bring_up(b"lo")
     except OSError as error:
         raise LabError(
-            f"pilot-agent needs a network namespace of its own: {error.strerror}", remedy=_REMEDY
+            f"this machine allows no network namespace ({error.strerror}): "
+            "where a firewall tracks connections, examples with sidecars fail",
+            remedy=_REMEDY,
         ) from None
+
+
+def isolate_if_possible() -> None:
+    """As `isolate`, unless it is done; where that is not allowed, a line says what follows."""
+    if not isolated():
+        try:
+            isolate()
+        except LabError as error:
+            print(f"lab: {error}", file=sys.stderr)
 
 
 def isolated() -> bool:
     """Whether there is no network here but loopback."""
     return [name for _, name in socket.if_nameindex()] == ["lo"]
+
+
+def _isolate_as_user() -> None:
+    user, group = os.getuid(), os.getgid()
+    _unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
 def _unshare(flags: int) -> None:

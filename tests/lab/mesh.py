@@ -289,14 +289,14 @@ class Mesh:
 
         Two Envoys on one port would both start, and share the connections between them.
         """
+        address = f"{self.example.network}.1"
         self._guard = socket.socket()
         try:
-            self._guard.bind((f"{self.example.network}.1", _GUARD_PORT))
+            self._guard.bind((address, _GUARD_PORT))
         except OSError:
             self._guard.close()
             raise LabError(
-                f"another lab plays {self.example.name}: "
-                f"{self.example.network}.1:{_GUARD_PORT} is in use",
+                f"another lab plays {self.example.name}: {address}:{_GUARD_PORT} is in use",
                 remedy="wait for it to end, or leave its shell",
             ) from None
 
