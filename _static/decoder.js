@@ -310,6 +310,11 @@ const accessLog = (() => {
     if (code === "0" || code === NONE) {
       return because("nothing");
     }
+    const giver = { UAEX: "authorizer", RFCF: "cache" };
+    const named = line.flags.find((flag) => flag in giver);
+    if (named) {
+      return because(giver[named]);
+    }
     return because(isNone(details) && line.flags.length === 0 ? "unsaid" : "proxy");
   }
 

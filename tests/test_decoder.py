@@ -181,6 +181,8 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         (made(code="200", flags="UPE"), "10.0.0.5:8080 began to answer 200, and then"),
         (made(code="0", flags="DC", details="downstream_remote_disconnect"), "The client left"),
         (made(code="200", details="direct_response"), "This proxy made the 200 itself. A route"),
+        (made(code="302", flags="UAEX", details="ext_authz_denied"), "This proxy sent the 302, "),
+        (made(code="200", flags="RFCF", details=""), "This proxy sent the 200 from its cache."),
         (made(code="500", flags="NFCF", details=""), "This proxy made the 500 itself. The"),
         (made(code="418", details="-"), "The line does not say who made the 418"),
         (made(code="0", details="max_duration_timeout"), "No status was sent. The stream"),
