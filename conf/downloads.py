@@ -69,10 +69,9 @@ def add_buttons(block: nodes.literal_block) -> None:
 
 
 def is_applied(path: Path) -> bool:
-    """Whether readers apply a file: not one that Istio rejects, nor one for the lab."""
-    return (
-        path.suffix == ".yaml" and path.name != "lab.yaml" and not path.name.startswith("rejected-")
-    )
+    """Whether readers apply a file: not one that Istio rejects, for istioctl, or for the lab."""
+    others = ("rejected-", "install-", "lab.yaml")
+    return path.suffix == ".yaml" and not path.name.startswith(others)
 
 
 def commands(block: nodes.literal_block) -> list[str]:
@@ -148,6 +147,7 @@ def readme(project: str, chapters: Iterable[str]) -> str:
         *chapters,
         "",
         _("Files *.yaml are for kubectl apply; rejected-*.yaml are ones that Istio refuses."),
+        _("Files install-*.yaml are for istioctl install -f."),
         _("Files *.console are recorded: commands after a dollar sign, and what they printed."),
         _("To check that the files are whole: sha256sum -c SHA256SUMS"),
     ]

@@ -108,7 +108,7 @@ def test_a_deleted_pod_ends_and_then_another_takes_its_place(mesh: Playing) -> N
     run(mesh, f"kubectl -n shop logs -f {name} > $TMPDIR/log &")
     run(mesh, "until grep -q started $TMPDIR/log; do sleep 0.05; done")
     assert run(mesh, f"kubectl -n shop delete {name}; wait; tail -n 1 $TMPDIR/log") == [
-        f'pod "{old.name}" deleted',
+        f'pod "{old.name}" deleted from shop namespace',
         "told to end",
     ]
     new = edge(mesh)
@@ -383,7 +383,7 @@ def test_a_second_agent_leaves_the_first_as_it_is(copy_of: Copy, pilot_agent: Pu
             "terminationGracePeriodSeconds: 3",
             "terminationGracePeriodSeconds: 4",
         ),
-        ("stop.sh", "sleep 1.3", "sleep 2.3"),
+        ("stop.sh", "sleep 1.6", "sleep 2.6"),
     ],
 )
 def test_a_change_since_then_is_refused_by_file(

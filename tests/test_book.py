@@ -480,7 +480,7 @@ def test_manifests_are_copied_whole_or_applied_from_their_address(
             names = [link.get_text() for link in bar.select("a.download")]  # type: ignore[union-attr]
             buttons = bar.select("button.copy")  # type: ignore[union-attr]
             kinds = [button.get("data-copy") for button in buttons]
-            is_applied = bool(names) and not re.match("rejected-|lab.yaml", names[0])
+            is_applied = bool(names) and not re.match("rejected-|install-|lab.yaml", names[0])
             assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
             assert [button.get("data-commands") for button in buttons] == [None] * len(buttons)
 

@@ -425,7 +425,7 @@ def mutations(count: int, data: dict[str, Any]) -> list[str]:
 
 def test_mutated_lines_get_an_answer_or_a_message(decode: Decode, data: dict[str, Any]) -> None:
     decoded = failed = 0
-    for line in mutations(1000, data):
+    for line in mutations(2000, data):
         answer = decode(line)
         assert answer["requests"] or answer["faults"] or answer["notes"], line
         assert all(fault["message"] for fault in answer["faults"]), line

@@ -369,9 +369,9 @@ def test_a_copy_of_a_cluster_is_independent() -> None:
 def recording(**changed: Any) -> Recording:
     first = Recording(
         digest="d",
-        istio="1.32-dev",
+        istio="1.31",
         module="v0",
-        envoy="1.40.0",
+        envoy="1.39.3",
         recorded="2026-01-01",
         inputs={"shop.yaml": "e"},
         verdicts=[Verdict("VirtualService shop/shop", denied="", warnings=["beware"])],

@@ -157,7 +157,7 @@ def test_a_proxy_resolves_a_name_as_its_pod_would(
     copy_of: Callable[[str], Example], name: str, answer: str
 ) -> None:
     example = copy_of("tricks/udp-listener")
-    assert set_in_recordings(example.recordings, "address", "names.names.svc.cluster.local", name)
+    assert set_in_recordings(example.recordings, "address", "names.names.svc.cluster.local.", name)
     with playing(example, Source.RECORDED) as running:
         play_to_envoy_filter(running)
         command = f"dig +short +time=1 +tries=1 @{example.network}.3 shop.example.com"

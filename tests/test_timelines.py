@@ -12,7 +12,7 @@ from lab.paths import EXAMPLES
 from timelines import Bar, drawing, read
 
 OUTPUT = """\
-pod "edge" deleted
+pod "edge" deleted from shop namespace
 2026-01-31T12:00:00.500Z to 2026-01-31T12:00:06.000Z  slow: no answer
 2026-01-31T12:00:00.500Z to 2026-01-31T12:00:04.250Z  new: 200
 2026-01-31T12:00:01.000000Z\tinfo\tAgent draining Proxy for termination

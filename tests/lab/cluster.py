@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from lab.errors import LabError
 from lab.injector import inject
 from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
+from lab.versions import ISTIO
 
 _EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -189,7 +190,7 @@ class Cluster:
         """A cluster with Istio installed, `mesh_config` (YAML) in its ConfigMap."""
         cluster = cls(network, outside or {})
         path = Path(__file__).with_name("installation.yaml")
-        for item in read_manifest(path.read_text(), path):
+        for item in read_manifest(path.read_text().replace("$RELEASE", ISTIO.release), path):
             if item["kind"] == "ConfigMap":
                 item["data"]["mesh"] = mesh_config
             cluster.apply(item, None)

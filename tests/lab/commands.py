@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from subprocess import DEVNULL
 
-from lab import matrix, mutations, play, shell, tools
+from lab import matrix, mutations, play, shell, tools, versions
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.isolation import isolate_if_possible
@@ -107,11 +107,11 @@ def _busy(count: int) -> Iterator[None]:
 
 def _matrix(given: argparse.Namespace) -> int:
     wrong = []
-    for version in matrix.ENVOYS:  # first: a process that is isolated cannot install anything
+    for version in versions.ENVOYS:  # first: a process that is isolated cannot install anything
         matrix.install(version)
     for example in _examples(given, of_tests=False, agent=tools.built()):
         found = {}
-        for version in matrix.ENVOYS:
+        for version in versions.ENVOYS:
             found[version] = matrix.play(example, version)
             said = f"differs in {len(found[version])} outputs" if found[version] else "held"
             print(f"{example.name} on Envoy {version}: {said}", flush=True)
@@ -141,6 +141,7 @@ def _mutate(given: argparse.Namespace) -> int:
 
 
 def _record(given: argparse.Namespace) -> int:
+    versions.confirm()
     for example in _examples(given, agent=True):
         print(example.name)
         play.save(example, *play.record(example, lambda line: print("  " + line)))
@@ -148,6 +149,7 @@ def _record(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
+    versions.confirm()
     wrong = []
     for example in _examples(given, agent=True):
         print(example.name, flush=True)

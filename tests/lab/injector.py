@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from lab.manifests import Object
+from lab.versions import ISTIO
 
-IMAGE = "docker.io/istio/proxyv2:1.32-dev"
+IMAGE = f"docker.io/istio/proxyv2:{ISTIO.release}"
 
 
 def inject(pod: Object, namespace: Object | None) -> None:

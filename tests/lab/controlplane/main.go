@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -89,6 +90,9 @@ func run() error {
 	if err := log.Configure(options); err != nil {
 		return err
 	}
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		return json.NewEncoder(os.Stdout).Encode(version())
+	}
 	var asked request
 	if err := json.NewDecoder(os.Stdin).Decode(&asked); err != nil {
 		return fmt.Errorf("reading the request: %w", err)
@@ -104,6 +108,22 @@ func run() error {
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(answer)
+}
+
+// What the module istio.io/istio calls itself, and its branch; the Makefile reads both out of it.
+var label, branch string
+
+// version tells which Istio is inside: the module's version, and what the module says of itself.
+func version() map[string]string {
+	said := map[string]string{"label": label, "branch": branch}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range build.Deps {
+			if module.Path == "istio.io/istio" {
+				said["module"] = module.Version
+			}
+		}
+	}
+	return said
 }
 
 func generate(asked request, into *response) error {
