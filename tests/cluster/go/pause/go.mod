@@ -1,0 +1,3 @@
+module istio-operations-guide/cluster/pause
+
+go 1.26.0
