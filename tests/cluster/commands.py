@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.example import load
 from lab.versions import ISTIO, ISTIOS, Istio
 
 from cluster import needs
 from cluster.errors import ClusterError
 from cluster.kept import Say
 from cluster.paths import FOLDER, ROOT
+from cluster.recording import keeping
 from cluster.world import World, build, components
 
 _ABOUT = """
@@ -42,6 +44,8 @@ def run(words: Sequence[str]) -> int:
             return _up(world, asked.istio)
         if asked.command == "build":
             return _build(asked.istio)
+        if asked.command == "record":
+            return _record(World(asked.folder.with_name("cluster-record")), asked)
         if asked.command == "down":
             print("The cluster has ended." if world.down() else "There was no cluster.")
             return 0
@@ -77,6 +81,27 @@ def _build(label: str) -> int:
         needs.check(built=False)
     build(istio, _clock())
     return 0
+
+
+def _record(world: World, asked: argparse.Namespace) -> int:
+    """Each example on a cluster of its own, apart from one that a reader has up."""
+    istio, code = _istio(asked.istio), 0
+    needs.check(built=_built(istio))
+    for example in [load(name) for name in asked.example]:
+        say = _clock()
+        say(example.name)
+        played, new = keeping.play(example, istio, world, say)
+        for number, what in sorted(played.moving.items()):
+            print(
+                f"cluster: {example.name}: state {number} was not at rest: {what}", file=sys.stderr
+            )
+        if not asked.check:
+            keeping.save(example, played, new)
+            continue
+        for line in keeping.compare(example, played, new):
+            print(f"cluster: {line}", file=sys.stderr)
+            code = 1
+    return code
 
 
 def _built(istio: Istio) -> bool:
@@ -130,6 +155,10 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         command = commands.add_parser(name, help=what)
         command.add_argument("--istio", default=ISTIO.label, help=f"one of {', '.join(ISTIOS)}")
+    record = commands.add_parser("record", help="play examples, each on a new cluster, and keep it")
+    record.add_argument("example", nargs="+", metavar="EXAMPLE", help="its part/name")
+    record.add_argument("--check", action="store_true", help="write nothing, fail if it differs")
+    record.add_argument("--istio", default=ISTIO.label, help=f"one of {', '.join(ISTIOS)}")
     commands.add_parser("down", help="end it; nothing of it is left")
     inside = commands.add_parser("run", help="run a program in it, or a shell")
     inside.add_argument("--outside", action="store_true", help="as a client outside of it")

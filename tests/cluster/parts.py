@@ -68,9 +68,14 @@ def module_version(module: str, pinned: Path) -> str:
     return found[1]
 
 
+def kubernetes_version() -> str:
+    """Such as 1.36.3."""
+    return module_version("k8s.io/kubernetes", GO / "kubernetes" / "go.mod")
+
+
 def kubernetes() -> Part:
     """The programs of Kubernetes."""
-    version = module_version("k8s.io/kubernetes", GO / "kubernetes" / "go.mod")
+    version = kubernetes_version()
     major, minor, _ = version.split(".")
     values = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
     flags = [

@@ -166,6 +166,7 @@ class World:
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stdout: IO[bytes] | int | None = None,
         stderr: IO[bytes] | int | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         """Starts a program in the cluster, in a session of its own; `end` ends it."""
         return subprocess.Popen(
@@ -174,6 +175,7 @@ class World:
             stdout=stdout,
             stderr=stderr,
             env=self.environment(env),
+            pass_fds=pass_fds,
             start_new_session=True,
         )
 

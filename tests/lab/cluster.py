@@ -73,7 +73,12 @@ class Pod:
 
     @property
     def labels(self) -> dict[str, str]:
-        return dict(self.item["metadata"]["labels"])
+        return dict(self.item["metadata"].get("labels", {}))
+
+    @property
+    def id(self) -> str:
+        """NAME.NAMESPACE, as istiod calls it."""
+        return f"{self.name}.{self.namespace}"
 
     @property
     def address(self) -> str:
@@ -88,7 +93,9 @@ class Pod:
     @property
     def deployment(self) -> str:
         """The name of the Deployment that it is of."""
-        return str(self.item["metadata"]["ownerReferences"][0]["name"])
+        owner = self.item["metadata"]["ownerReferences"][0]
+        name = str(owner["name"])
+        return name.rpartition("-")[0] if owner["kind"] == "ReplicaSet" else name
 
     @property
     def terminating(self) -> bool:
@@ -129,8 +136,9 @@ class Pod:
         return metadata | ({"PROXY_CONFIG": config} if config else {})
 
     def tcp_ports(self) -> set[int]:
-        """The ports that its containers name."""
-        ports = (port for container in self.containers for port in container.get("ports", []))
+        """The ports that its containers name; those of the proxy are listeners of its own."""
+        others = [c for c in self.containers if _SIDECAR_IMAGE not in c["image"]]
+        ports = (port for container in others for port in container.get("ports", []))
         return {p["containerPort"] for p in ports if p.get("protocol", "TCP") == "TCP"}
 
     def port(self, wanted: int | str) -> int:
@@ -150,10 +158,11 @@ class Pod:
 def shadow(address: str) -> str:
     """The address of the application in a pod whose own address its sidecar has taken.
 
-    Networks of examples start with 127.64 to 127.127; 64 more gives one that nobody else has.
+    Networks of examples start with 127.64 to 127.127, pods of a cluster with 10.244; in both cases
+    64 makes of the second number, within eight bits, one that nobody else has.
     """
     first, second, rest = address.split(".", 2)
-    return f"{first}.{int(second) + _SHADOW}.{rest}"
+    return f"{first}.{(int(second) + _SHADOW) % 256}.{rest}"
 
 
 _Place = tuple[Key, int]
@@ -301,8 +310,8 @@ class Cluster:
         """An address of this network on which nothing ever listens."""
         return f"{self.network}.{_NODE}"
 
-    def client_address(self) -> str:
-        """The address of whoever calls from outside of the mesh."""
+    def client_address(self, _: str = "") -> str:
+        """The address of whoever calls from outside of the mesh, a load balancer or another."""
         return f"{self.network}.{_CLIENT}"
 
     def as_in_a_pod(self, text: str) -> str:

@@ -142,7 +142,7 @@ def _mutate(given: argparse.Namespace) -> int:
 
 def _record(given: argparse.Namespace) -> int:
     versions.confirm()
-    for example in _examples(given, agent=True):
+    for example in _recorded_here(given):
         print(example.name)
         play.save(example, *play.record(example, lambda line: print("  " + line)))
     return 0
@@ -151,12 +151,21 @@ def _record(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     versions.confirm()
     wrong = []
-    for example in _examples(given, agent=True):
+    for example in _recorded_here(given):
         print(example.name, flush=True)
         wrong += play.check(example, _quiet)
     for line in wrong:
         print(f"lab: {line}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def _recorded_here(given: argparse.Namespace) -> Iterator[Example]:
+    """Those that the lab records; the others are recorded on a cluster."""
+    for example in _examples(given, agent=True):
+        if example.on_cluster:
+            print(f"{example.name}: on a cluster, by make cluster-record EXAMPLE={example.name}")
+        else:
+            yield example
 
 
 def _examples(

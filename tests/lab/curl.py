@@ -41,7 +41,7 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
         places = dict(_places(mesh, pod, asked))
         addresses = {p.address for p in mesh.pods()} if pod else set()
         unused = mesh.cluster.unused_address()
-        source = pod.address if pod else mesh.cluster.client_address()
+        source = pod.address if pod else mesh.cluster.client_address(_balancer(args, asked))
     places |= dict(_resolved(args, places, unused))
     hosts = {host for host, _ in places}
     named: dict[Place, Place] = {}
@@ -103,6 +103,12 @@ def _translations(places: dict[Place, Place]) -> dict[bytes, bytes]:
         for pattern in ("{} port {}", "({}) port {}"):
             words.setdefault(pattern.format(to, at).encode(), pattern.format(host, port).encode())
     return words
+
+
+def _balancer(args: list[str], asked: list[Place]) -> str:
+    """The address that a client outside calls: in the URL, or given for the name that is in it."""
+    given = (_RESOLVE.fullmatch(arg) or _CONNECT_TO.fullmatch(arg) for arg in args)
+    return next((found[3] for found in given if found), asked[0][0] if asked else "")
 
 
 def _place(word: str) -> Place | None:

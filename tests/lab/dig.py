@@ -32,7 +32,7 @@ def run(mesh: Mesh, call: Call) -> int:
     server, port = given["server"], int(given["port"])
     with mesh.lock:
         to = dict(reach(mesh.cluster.snapshot(), "UDP", None)).get((server, port))
-    own = (mesh.cluster.client_address(), int(given["own"]))
+    own = (mesh.cluster.client_address(server), int(given["own"]))
     query = DNSRecord(q=DNSQuestion(given["name"], getattr(QTYPE, given["type"])))
     for _ in range(int(given["tries"])):
         try:

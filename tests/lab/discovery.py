@@ -22,7 +22,8 @@ from pathlib import Path
 Key = tuple[str, str]
 """What a subscription asks for: a kind, as in `/v3/discovery:routes`, and a name or nothing."""
 
-_BY_NAME = ("routes", "endpoints", "secrets")  # of the other kinds a proxy asks for all
+# Of the other kinds a proxy asks for all.
+_BY_NAME = ("routes", "endpoints", "extension_configs", "secrets")
 _NEVER_REJECTED = ("routes", "endpoints")
 
 SOCKET = "xds"

@@ -32,6 +32,7 @@ _REST = 5.0  # seconds after which a proxy that is never at rest is taken as it 
 
 # An entry of several lines: before the reason, Envoy may print all that it rejected.
 _REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (.*?)\tthread=\d+$", re.M | re.S)
+_OWN_STATISTICS = ("version_text", "update_rejected", "listeners_warming", "warming_clusters")
 _DUMP = re.compile(r"goo\.gle/debug\w+\s+(?:.*^: )?", re.M | re.S)
 
 
@@ -66,7 +67,8 @@ def request(place: str, method: str, path: str) -> tuple[int, str]:
 class Proxy:
     """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error.
 
-    `dns` is where it asks for names; `override` is what the pod adds to the bootstrap, as JSON.
+    `dns` is where it asks for names; `override` is what the pod adds to the bootstrap, as JSON;
+    `added` are the parts of it that come from a cluster.
     """
 
     pod: Pod
@@ -74,6 +76,7 @@ class Proxy:
     dns: Place
     authority: Authority
     override: str = ""
+    added: dict[str, Any] = field(default_factory=dict)
     _secrets: list[dict[str, Any]] = field(default_factory=list)
     _discovery: Discovery | None = None
     _process: subprocess.Popen[bytes] | None = None
@@ -103,7 +106,7 @@ class Proxy:
             self._process = self._launch(log)
 
     def _bootstrap(self) -> dict[str, Any]:
-        return bootstrap(self.pod, self.dns)
+        return bootstrap(self.pod, self.dns) | with_own_statistics(self.added)
 
     def _launch(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         command = [str(binary()), "--config-path", CONFIG]
@@ -240,6 +243,15 @@ class Proxy:
     def _last_line(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return next((line for line in lines if "\tcritical\t" in line), lines[-1])
+
+
+def with_own_statistics(added: dict[str, Any]) -> dict[str, Any]:
+    """Parts of a bootstrap, with the statistics in it by which `settle` knows a configuration."""
+    found = json.loads(json.dumps(added))
+    matcher = found.get("stats_config", {}).get("stats_matcher", {}).get("inclusion_list")
+    if matcher:
+        matcher["patterns"] += [{"suffix": name} for name in _OWN_STATISTICS]
+    return dict(found)
 
 
 def environment(pod: Pod) -> dict[str, str]:

@@ -40,6 +40,11 @@ class Example:
         """The YAML files that a reader applies."""
         return sorted(p for p in self.folder.glob("*.yaml") if p.name != "lab.yaml")
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether it was recorded on a cluster, and not by the lab."""
+        return (self.recordings / "recording.json").exists()
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What lab.yaml tells, all optional.

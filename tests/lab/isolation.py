@@ -16,11 +16,15 @@ import sys
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.states import PODS, SHADOW
 
 # Of <linux/sched.h>, <linux/sockios.h> and <linux/if.h>.
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _REQUEST = struct.Struct("16sh")  # name and flags of an interface
+
+ADDRESSES = (f"{PODS}0.0/16", f"{SHADOW}0.0/16", "172.18.0.0/16")
+"""Of pods, of applications behind sidecars in the lab, and of node, client and load balancers."""
 
 _REMEDY = (
     "allow it, on Ubuntu by sysctl kernel.apparmor_restrict_unprivileged_userns=0, in a container "
@@ -56,6 +60,28 @@ def isolate_if_possible() -> None:
             isolate()
         except LabError as error:
             print(f"lab: {error}", file=sys.stderr)
+
+
+def take_addresses() -> None:
+    """Makes the cluster's addresses local to this network: pods, their shadows, node and client.
+
+    Raises LabError where that is not allowed, or where this is the machine's own network.
+    """
+    if not isolated():
+        raise LabError("the cluster's addresses need a network namespace", remedy=_REMEDY)
+    # Imported here because it takes a fifth of a second.
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as routes:
+            (loopback,) = routes.link_lookup(ifname="lo")
+            for network in ADDRESSES:
+                routes.route(
+                    "replace", dst=network, type="local", scope="host", table=255, oif=loopback
+                )
+    except NetlinkError as error:
+        raise LabError(f"cannot use the cluster's addresses here: {error}") from None
 
 
 def isolated() -> bool:

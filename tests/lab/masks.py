@@ -26,6 +26,8 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         re.compile(rf"(\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}:){_EPHEMERAL}\b"),
         r"\1<port>",
     ),
+    # The same where a node has translated the address: it takes any port.
+    "translated-port": (re.compile(r"(?<![\d.])(10\.244\.0\.1:)\d+"), r"\1<port>"),
     # In the default access log: BYTES_RECEIVED BYTES_SENT, then DURATION and the upstream's time.
     "duration": (re.compile(r'(" \d+ \d+ )\d+ (?:\d+|(-)) (?=")'), r"\1<duration> \2 "),
     # The same in JSON.

@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -30,7 +30,7 @@ from lab.manifests import Object
 from lab.names import known, zone
 from lab.network import Forwarders
 from lab.processes import uninterrupted
-from lab.recordings import Recording, Verdict
+from lab.recordings import Recording, Resources, Verdict
 from lab.termination import Running, terminate
 
 _MESH_CONFIG = {"accessLogFile": "/dev/stdout"}
@@ -214,12 +214,7 @@ class Mesh:
         snapshot = cluster.snapshot()
         pods = {_id(pod): pod for pod in pods_in(snapshot)}
         wanted = self._wanted = {name: pod for name, pod in pods.items() if not pod.terminating}
-        for gone in self._containers.keys() - pods.keys():
-            for container in self._containers.pop(gone):
-                container.stop()
-            if gone in self.proxies:
-                self.proxies.pop(gone).stop()
-            shutil.rmtree(self.folder / gone)  # a pod of the same name may come after it
+        self._end_all_but(pods)
         self._dns.zone = zone(snapshot)
         self._tell_pods(known(snapshot))
         for name, pod in wanted.items():
@@ -239,6 +234,14 @@ class Mesh:
         for name, cause in rejected.items():
             if cause and not _meant_to_be_rejected(cluster):
                 raise LabError(f"Envoy of {wanted[name].name} rejected: {cause}")
+
+    def _end_all_but(self, pods: Collection[str]) -> None:
+        for gone in self._containers.keys() - set(pods):
+            for container in self._containers.pop(gone):
+                container.stop()
+            if gone in self.proxies:
+                self.proxies.pop(gone).stop()
+            shutil.rmtree(self.folder / gone)  # a pod of the same name may come after it
 
     def _check_agents(self, pods: list[Pod]) -> None:
         """Raises LabError for a second pod with pilot-agent, while the mesh is as it was."""
@@ -268,13 +271,16 @@ class Mesh:
         return self._containers[name]
 
     def _configure_proxy(self, name: str, pod: Pod) -> None:
-        sent = self.state.proxies[name]
-        resources = filled(sent, self.cluster.snapshot(), pod.namespace)
+        resources = filled(self._resources(name), self.cluster.snapshot(), pod.namespace)
         if name in self.proxies:
             self.proxies[name].push(resources)
         else:
             self.proxies[name] = self._proxy(pod, self.folder / name / "istio-proxy")
             self.proxies[name].start(resources)
+
+    def _resources(self, name: str) -> Resources:
+        """What a proxy is sent in this state."""
+        return self.state.proxies[name]
 
     def _proxy(self, pod: Pod, folder: Path) -> Proxy:
         override = _bootstrap_override(pod, self.cluster.snapshot())

@@ -16,6 +16,7 @@ from lab.manifests import read_manifest, read_yaml
 from lab.masks import mask, same
 from lab.mesh import Mesh
 from lab.recordings import Recording, digest_of
+from lab.replay import Replay
 from lab.server import Server, serve
 from lab.shell import Shell
 from lab.transcript import Step, Transcript
@@ -76,7 +77,8 @@ class Difference:
 @contextlib.contextmanager
 def playing(example: Example, source: Source) -> Iterator[Playing]:
     """Starts an example's mesh and shell, and ends both whatever happens in the block."""
-    with Mesh(example, source) as mesh, serve(mesh) as server, Shell(server, example.folder) as sh:
+    made = Replay(example, source) if example.on_cluster else Mesh(example, source)
+    with made as mesh, serve(mesh) as server, Shell(server, example.folder) as sh:
         yield Playing(example, mesh, server, sh)
 
 
@@ -90,7 +92,8 @@ def differences(play: Playing, report: Report) -> Iterator[Difference]:
     """Plays all transcripts, and gives each output that differs, and why it stopped if it did."""
     for path in play.example.transcripts:
         script = transcript.read(path)
-        for step in script.steps:
+        for number, step in enumerate(script.steps, 1):
+            play.server.answers.step = (path.name, number)
             try:
                 output = play.step(script, step, report)
             except LabError as error:

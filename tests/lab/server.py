@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from lab import curl, dig, istioctl, kubectl
+from lab import answers, curl, dig, istioctl, kubectl
+from lab.answers import Answers
 from lab.call import Call
 from lab.errors import LabError
 from lab.mesh import Mesh
+from lab.replay import Replay
 
 _COMMANDS: dict[str, Callable[[Mesh, Call], int]] = {
     "kubectl": kubectl.run,
@@ -49,6 +51,7 @@ class Server:
 
     mesh: Mesh
     failures: list[LabError]
+    answers: Answers
     _waiting: set[int] = field(default_factory=set)  # where callers wait for their exit codes
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -109,6 +112,8 @@ class Server:
     def _run(self, name: str, call: Call) -> int:
         """The exit code of a command."""
         try:
+            if isinstance(self.mesh, Replay) and name in ("kubectl", "istioctl"):
+                return answers.run(self.mesh, self.answers, name, call)
             return _COMMANDS[name](self.mesh, call)
         except LabError as error:
             self.failures.append(error)
@@ -135,7 +140,7 @@ def _file(pid: int, caller: int, number: int) -> FileIO:
 @contextlib.contextmanager
 def serve(mesh: Mesh) -> Iterator[Server]:
     """Runs a server for a mesh while the block runs."""
-    server = Server(mesh, [])
+    server = Server(mesh, [], Answers(mesh.recording.calls if isinstance(mesh, Replay) else []))
     server.commands.mkdir()
     for name in _COMMANDS:
         command = server.commands / name

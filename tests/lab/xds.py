@@ -32,6 +32,7 @@ _TYPES = {
     "clusters": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
     "routes": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
     "endpoints": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "extensions": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
     "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 
@@ -68,6 +69,8 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
         out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
     for resource in configured["routes"]:
         out["routes", resource["name"]] = _response("routes", [resource])
+    for resource in configured.get("extensions", []):
+        out["extension_configs", resource["name"]] = _response("extensions", [resource])
     for name in _named_secrets([configured["listeners"], configured["clusters"]]):
         out["secrets", name] = _response("secrets", [])
     for secret in [*identity, *configured["secrets"]]:

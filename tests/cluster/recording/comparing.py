@@ -1,0 +1,109 @@
+"""Compares two recordings of one example: what may differ between clusters is named by its role.
+
+Pods and Services have other addresses on each cluster, and pods other names. In both recordings
+they become roles, such as `<pod shop/ledger>`, before anything is compared; what else may differ is
+masked as in replays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lab.cluster import Pod
+from lab.masks import mask
+from lab.states import Recording, State
+from lab.transcript import Transcript
+
+_NODE_PORT = re.compile(r"(?<=:)3[0-2]\d{3}(?=/(?:TCP|UDP))")
+_WORD = re.compile(r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What stands for an address or a pod's name, by the address or name."""
+
+    words: dict[str, str]
+
+    @classmethod
+    def of(cls, states: Iterable[State]) -> Roles:
+        words = {}
+        for state in states:
+            for item in state.objects:
+                metadata = item["metadata"]
+                if item["kind"] == "Pod":
+                    pod = Pod(item)
+                    role = f"{pod.namespace}/{pod.deployment}"
+                    words[pod.name] = f"<name of {role}>"
+                    words[pod.id] = f"<id of {role}>"
+                    if "podIP" in item["status"]:
+                        words[pod.address] = f"<pod {role}>"
+                if item["kind"] == "Service" and item["spec"].get("clusterIP", "None") != "None":
+                    role = f"{metadata['namespace']}/{metadata['name']}"
+                    words[item["spec"]["clusterIP"]] = f"<service {role}>"
+        return cls(words)
+
+    def named(self, text: str) -> str:
+        """A text with roles for addresses and names."""
+        return _WORD.sub(lambda found: self.words.get(found[0], found[0]), text)
+
+
+def lines(output: Iterable[str], roles: Roles) -> list[str]:
+    """An output as it is compared; columns lose their widths, which follow from names."""
+    named = (_NODE_PORT.sub("<node-port>", roles.named(mask(line))) for line in output)
+    return [" ".join(line.split()) for line in named]
+
+
+def differing(old: Transcript, new: Transcript, before: Roles, after: Roles) -> list[int]:
+    """The lines of the commands whose outputs differ; all of them if the commands do."""
+    if [step.command for step in old.steps] != [step.command for step in new.steps]:
+        return [step.line for step in new.steps]
+    return [
+        one.line
+        for one, other in zip(old.steps, new.steps, strict=True)
+        if lines(one.output, before) != lines(other.output, after)
+    ]
+
+
+def differing_states(old: Recording, new: Recording) -> list[str]:
+    """What differs in the states of two recordings, a line for each proxy or list of objects."""
+    if len(old.states) != len(new.states):
+        return [f"{len(old.states)} states have become {len(new.states)}"]
+    before, after = Roles.of(old.states), Roles.of(new.states)
+    found = []
+    for number, (one, other) in enumerate(zip(old.states, new.states, strict=True), 1):
+        left, right = _canonical(one, before), _canonical(other, after)
+        found += [
+            f"state {number}: {what} differs"
+            for what in sorted(left.keys() | right.keys())
+            if left.get(what) != right.get(what)
+        ]
+    return found
+
+
+def _canonical(state: State, roles: Roles) -> dict[str, list[str]]:
+    """Each part of a state as sorted texts."""
+    parts = {"the list of objects": [_text(item, roles) for item in state.objects]}
+    for proxy, resources in state.proxies.items():
+        for kind, items in resources.items():
+            name = f"{kind} of {roles.named(proxy)}"
+            parts.setdefault(name, []).extend(_text(item, roles) for item in items)
+    return {name: sorted(texts) for name, texts in parts.items()}
+
+
+def _text(value: object, roles: Roles) -> str:
+    named = json.loads(roles.named(json.dumps(value)))
+    return json.dumps(_ordered(named), sort_keys=True)
+
+
+def _ordered(value: Any) -> Any:
+    """A resource whose endpoints are in order: istiod sends them in any."""
+    if isinstance(value, dict):
+        inner = {key: _ordered(one) for key, one in value.items()}
+        if "lbEndpoints" in inner:
+            inner["lbEndpoints"].sort(key=json.dumps)
+        return inner
+    return [_ordered(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,92 @@
+"""From a play on the cluster to the files of an example, or to what differs from them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from typing import Any
+
+from lab import states, transcript
+from lab.example import Example
+from lab.states import Call, Recording, State
+from lab.versions import Istio
+
+from cluster.parts import kubernetes_version
+from cluster.recording import record
+from cluster.recording.comparing import Roles, differing, differing_states
+from cluster.recording.record import Played
+from cluster.world import World
+
+_BOOTSTRAP = "/etc/istio/proxy/envoy-rev.json"
+_FROM_BOOTSTRAP = ("layered_runtime", "stats_config")
+
+Report = Callable[[str], None]
+
+
+def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[Played, Recording]:
+    """Plays an example on a cluster of its own, which has ended when this returns."""
+    world.up(istio, example.settings.get("meshConfig"), say=report)
+    try:
+        played = record.play(example, world, report)
+        return played, _recording(example, istio, world, played)
+    finally:
+        world.down()
+
+
+def save(example: Example, played: Played, new: Recording) -> None:
+    """Writes transcripts and recording, unless they differ in nothing but what may differ."""
+    if compare(example, played, new):
+        for script in played.transcripts:
+            script.path.write_text(script.text())
+        states.save(example.recordings, new)
+
+
+def compare(example: Example, played: Played, new: Recording) -> list[str]:
+    """A line for each thing that is not as on file."""
+    old = states.load(example.recordings)
+    if old is None:
+        return [f"{example.name} was never recorded on a cluster"]
+    before, after = Roles.of(old.states), Roles.of(new.states)
+    found = [
+        f"{script.path.name}:{line}: the output differs"
+        for script in played.transcripts
+        for line in differing(transcript.read(script.path), script, before, after)
+    ]
+    if old.inputs != new.inputs:
+        found.append("a manifest has changed")
+    return [f"{example.name}: {line}" for line in [*found, *differing_states(old, new)]]
+
+
+def _recording(example: Example, istio: Istio, world: World, played: Played) -> Recording:
+    return Recording(
+        istio=istio.label,
+        module=istio.module,
+        kubernetes=kubernetes_version(),
+        envoy=istio.envoy,
+        recorded=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        inputs=states.digests(example),
+        bootstrap=_bootstrap(world),
+        calls=[_call(one) for one in played.calls],
+        states=[State(one["objects"], one["proxies"]) for one in played.states],
+    )
+
+
+def _call(told: dict[str, Any]) -> Call:
+    file, number = told["step"]
+    return Call(
+        step=(file, number),
+        program=told["program"],
+        args=tuple(told["args"]),
+        out=told["out"],
+        exit=told["exit"],
+        err=told.get("err"),
+        state=told.get("state"),
+    )
+
+
+def _bootstrap(world: World) -> dict[str, Any]:
+    """What the bootstrap of every proxy has, and a replay must have too."""
+    gateway = ["kubectl", "-n", "istio-system", "exec", "deploy/istio-ingressgateway", "--"]
+    whole = json.loads(world.run([*gateway, "cat", _BOOTSTRAP], check=True).stdout)
+    return {name: whole[name] for name in _FROM_BOOTSTRAP if name in whole}

@@ -1,0 +1,147 @@
+"""Plays an example's transcripts on the cluster, as a client outside of it, and keeps all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lab import transcript
+from lab.errors import LabError
+from lab.example import Example
+from lab.transcript import Transcript
+
+from cluster.recording import settling
+from cluster.world import World, end
+
+_TIMEOUT = 240.0  # seconds for one command, its waiting included
+_CALLS = Path(__file__).with_name("call.py")
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of an example: its transcripts with their outputs, calls, and states in order."""
+
+    transcripts: list[Transcript]
+    calls: list[dict[str, Any]]
+    states: list[dict[str, Any]]
+    moving: dict[int, str]  # what was not at rest when a state was taken
+
+
+def play(example: Example, world: World, report: Callable[[str], None]) -> Played:
+    """Plays all transcripts in order, in one bash, on a new cluster in which nothing was done yet.
+
+    Raises LabError for a command that does not end.
+    """
+    folder = world.folder / "recording"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "bin").mkdir(parents=True)
+    for name in ("kubectl", "istioctl"):
+        shim = folder / "bin" / name
+        shim.write_text(f'#!/bin/sh\nexec {sys.executable} {_CALLS} {name} "$@"\n')
+        shim.chmod(0o755)
+    environment = {
+        "RECORDING_FOLDER": str(folder),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "TMPDIR": str(folder),
+    }
+    with _forwarded(world), _shell(example, world, folder, environment) as run:
+        run(f"{sys.executable} {_CALLS}")
+        played = []
+        for path in example.transcripts:
+            script = transcript.read(path)
+            steps = []
+            for number, step in enumerate(script.steps, 1):
+                report(f"$ {step.command}")
+                (folder / "step").write_text(json.dumps([path.name, number]))
+                output = run(step.command)
+                for line in output:
+                    report(line)
+                steps.append(replace(step, output=tuple(output)))
+            played.append(replace(script, steps=tuple(steps)))
+    calls = (folder / "calls.jsonl").read_text().splitlines()
+    states = sorted(folder.glob("state-*.json"))
+    moving = {int(p.stem[6:]): p.read_text() for p in folder.glob("state-*.moving")}
+    return Played(
+        played,
+        [json.loads(line) for line in calls],
+        [json.loads(path.read_text()) for path in states],
+        moving,
+    )
+
+
+@contextmanager
+def _forwarded(world: World) -> Iterator[None]:
+    """Reaches istiod's debug pages while the block runs."""
+    target = ["-n", "istio-system", "port-forward", "deploy/istiod", f"{settling.PORT}:15014"]
+    pipe = subprocess.PIPE
+    process = world.popen(["kubectl", *target], outside=True, stdout=pipe)
+    try:
+        if not process.stdout or b"Forwarding" not in process.stdout.readline():
+            raise LabError("cannot reach istiod's debug pages")
+        yield
+    finally:
+        end(process)
+
+
+@contextmanager
+def _shell(
+    example: Example, world: World, folder: Path, environment: dict[str, str]
+) -> Iterator[Callable[[str], list[str]]]:
+    """A bash in the example's folder, and what runs a command in it to its end."""
+    output = folder / "output"
+    commands, feed = os.pipe()
+    done, tell = os.pipe()
+    loop = folder / "loop.sh"
+    loop.write_text(
+        f"PATH={folder}/bin:$PATH\n"
+        f"while IFS= read -r -d '' -u {commands} step; do\n"
+        f'  eval "$step" </dev/null\n  echo >&{tell}\ndone\n'
+    )
+    with output.open("ab") as out:
+        process = world.popen(
+            ["bash", "--norc", "--noprofile", str(loop)],
+            outside=True,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            cwd=example.folder,
+            pass_fds=(commands, tell),
+        )
+    os.close(commands)
+    os.close(tell)
+
+    def run(command: str) -> list[str]:
+        before = output.stat().st_size
+        os.write(feed, command.encode() + b"\0")
+        deadline = time.monotonic() + _TIMEOUT
+        while not select.select([done], [], [], 0.1)[0]:
+            if time.monotonic() > deadline:
+                raise LabError(f"no end after {_TIMEOUT:.0f} s: {command.splitlines()[0]}")
+        if not os.read(done, 1):
+            raise LabError(f"the shell ended in: {command.splitlines()[0]}")
+        with output.open("rb") as text:
+            text.seek(before)
+            lines = text.read().decode(errors="replace").splitlines()
+        while lines and not lines[-1].strip():
+            lines.pop()
+        return lines
+
+    try:
+        yield run
+    finally:
+        os.close(feed)
+        end(process)
+        os.close(done)

@@ -1,0 +1,106 @@
+"""The mesh of an example as it was recorded on a cluster: state by state, with its addresses."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import dns, states
+from lab.cluster import Pod, pods_in
+from lab.envoy import Proxy, binary
+from lab.errors import LabError
+from lab.example import REJECTED
+from lab.isolation import take_addresses
+from lab.kubelet import Container
+from lab.manifests import Object
+from lab.mesh import Mesh
+from lab.names import known, zone
+from lab.network import Forwarders
+from lab.processes import uninterrupted
+from lab.states import NODE, Recorded, State, object_name
+
+_INITIAL = 1  # the state before the first transcript
+
+
+@dataclass
+class Replay(Mesh):
+    """As `Mesh`, but what runs follows from the recorded states and from nothing else.
+
+    `secrets` are the Secrets that the transcripts have made, as objects: no recording has them.
+    """
+
+    recording: states.Recording = field(init=False)
+    number: int = field(default=0, init=False)  # of the state that runs
+    secrets: dict[str, Object] = field(default_factory=dict, init=False)
+
+    def __enter__(self) -> Replay:
+        binary()
+        take_addresses()
+        recording = states.load(self.example.recordings)
+        if recording is None:
+            raise LabError("has no recording of a cluster", where=self.example.folder)
+        for name, digest in states.digests(self.example).items():
+            if recording.inputs.get(name) != digest:
+                raise LabError(
+                    f"has changed since {recording.recorded}",
+                    where=self.example.folder / name,
+                    line=1,
+                    remedy=f"make cluster-record EXAMPLE={self.example.name}",
+                )
+        self.recording = recording
+        try:
+            with uninterrupted():
+                self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
+            self._dns = dns.Server((NODE, dns.PORT))
+            self.forwarders = Forwarders(NODE)
+            self.move_to(_INITIAL)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def keep(self, secret: Object) -> None:
+        """Takes in a Secret that a transcript has made."""
+        self.secrets[object_name(secret)] = secret
+
+    def move_to(self, number: int) -> None:
+        """Makes what runs the same as what ran on the cluster in this state."""
+        with self.lock:
+            if self._stopped or number == self.number:
+                return
+            self.number, self.sent = number, self.recording.states[number - 1]
+            snapshot = [*self.sent.objects, *self.secrets.values()]
+            self.cluster = Recorded(snapshot)  # type: ignore[assignment]  # until all are recorded
+            pods = {pod.id: pod for pod in pods_in(self.cluster.snapshot())}
+            self._end_all_but(pods)
+            self._dns.zone = zone(snapshot)
+            self._tell_pods(known(snapshot))
+            for name in pods.keys() & self.sent.proxies.keys():
+                self._configure_proxy(name, pods[name])
+            self._start(pods, {object_name(item): item for item in snapshot})
+
+    sent: State = field(init=False)
+
+    def _resources(self, name: str) -> states.Resources:
+        return self.sent.proxies[name]
+
+    def _start(self, pods: dict[str, Pod], files: dict[str, Object]) -> None:
+        """Starts containers after their own proxy, as behind a native sidecar."""
+        started: list[Container] = []
+        for name, pod in sorted(pods.items(), key=lambda item: item[0] in self.proxies):
+            cause = self.proxies[name].settle() if name in self.proxies else ""
+            if cause and not self._shows_rejections:
+                raise LabError(f"Envoy of {pod.name} rejected: {cause}")
+            started += self._start_containers(name, pod, files)
+        for container in started:
+            container.settle()
+        self.check_containers()
+
+    @property
+    def _shows_rejections(self) -> bool:
+        """Whether there is a manifest that is to show how a proxy keeps its old configuration."""
+        return any(path.name.startswith(REJECTED) for path in self.example.manifests)
+
+    def _proxy(self, pod: Pod, folder: Path) -> Proxy:
+        return Proxy(pod, folder, self._dns.place, self.authority, added=self.recording.bootstrap)

@@ -1,0 +1,207 @@
+"""Recordings: what the cluster said while an example was played on it.
+
+`tests/recordings/part/name/` holds
+
+- `recording.json`: the versions, the day, the digest of each manifest, what all proxies' bootstraps
+  add, and the `calls`: what kubectl and istioctl answered, in order, where the control plane did.
+- `NN/state.json`, the objects of a state: NN counts the states in the order in which the
+  transcripts reach them. And `NN/POD.NAMESPACE.json`, what istiod had sent to that proxy.
+
+An object or resource that an earlier state has is not written again: its place has the number of
+that state (`"as": "NN"`, or `"as": "NN/POD.NAMESPACE"`), so that a state shows what is new in it.
+No private key is in a recording.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.example import Example
+from lab.manifests import Object, read_manifest
+from lab.recordings import Resources, digest_of, resource_name
+
+PODS, SHADOW = "10.244.", "10.52."
+"""How addresses of pods begin, and those of the applications behind sidecars in the lab."""
+
+NODE, CLIENT, BRIDGE = "172.18.0.2", "172.18.0.1", "10.244.0.1"
+"""The one node of the cluster, the client outside of it, and the node as its pods see it."""
+
+_HEAD = "recording.json"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of `program` (kubectl or istioctl) that the control plane answered.
+
+    `step` is the transcript, and which of its commands made the call. `out` has standard output;
+    if `err` is None it has standard error too, in their order. `state` is the number of the state
+    that the cluster was in after a call that changed it.
+    """
+
+    step: tuple[str, int]
+    program: str
+    args: tuple[str, ...]
+    out: str
+    exit: int
+    err: str | None = None
+    state: int | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """The cluster after one change: pods, Services and what pods mount, and each proxy's xDS."""
+
+    objects: list[Object]
+    proxies: dict[str, Resources]  # by POD.NAMESPACE
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All of one example. `inputs` gives the digest of each manifest's objects, by file name."""
+
+    istio: str
+    module: str
+    kubernetes: str
+    envoy: str
+    recorded: str  # the day
+    inputs: dict[str, str]
+    bootstrap: dict[str, Any]
+    calls: list[Call]
+    states: list[State] = field(default_factory=list)
+
+
+__all__ = ["Recorded", "Recording", "Resources", "State", "digest_of", "load", "save"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The objects of a state, where `Cluster` would have played ones."""
+
+    objects: list[Object]
+
+    def snapshot(self) -> list[Object]:
+        """All objects but pods that do not run."""
+        return [
+            item
+            for item in self.objects
+            if item["kind"] != "Pod"
+            or (item["status"]["phase"] == "Running" and "podIP" in item["status"])
+        ]
+
+    def unused_address(self) -> str:
+        return NODE
+
+    def client_address(self, balancer: str = "") -> str:
+        """Whom a pod sees when the client outside calls the address of a load balancer.
+
+        That is the node, which translates addresses, unless the Service forbids it.
+        """
+        for item in self.objects if balancer else []:
+            if item["kind"] == "Service" and item["spec"].get("externalTrafficPolicy") == "Local":
+                ingress = item["status"]["loadBalancer"].get("ingress", [])
+                if balancer in [place.get("ip") for place in ingress]:
+                    return CLIENT
+        return BRIDGE
+
+    def as_in_a_pod(self, text: str) -> str:
+        return text.replace(SHADOW, PODS)
+
+
+def load(folder: Path) -> Recording | None:
+    """The recording of an example, or None if there is none."""
+    if not (folder / _HEAD).exists():
+        return None
+    head = json.loads((folder / _HEAD).read_text())
+    calls = [
+        Call(**call | {"step": tuple(call["step"]), "args": tuple(call["args"])})
+        for call in head.pop("calls")
+    ]
+    known: dict[tuple[str, str, str], Any] = {}
+    states = [_read(path.parent, known) for path in sorted(folder.glob("*/state.json"))]
+    return Recording(**head, calls=calls, states=states)
+
+
+def save(folder: Path, recording: Recording) -> None:
+    """Replaces the recording of an example."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    head = asdict(recording)
+    del head["states"]
+    head["calls"] = [
+        {key: value for key, value in call.items() if value is not None} for call in head["calls"]
+    ]
+    _dump(folder / _HEAD, head)
+    written: dict[tuple[str, str], str] = {}
+    for number, state in enumerate(recording.states, 1):
+        _write(folder / f"{number:02}", state, written)
+
+
+def digests(example: Example) -> dict[str, str]:
+    """The digest of the objects of each manifest, by file name: comments may change."""
+    return {
+        path.name: digest_of(read_manifest(path.read_text(), path)) for path in example.manifests
+    }
+
+
+def object_name(item: Object) -> str:
+    metadata = item["metadata"]
+    return f"{item['kind']} {metadata['namespace']}/{metadata['name']}"
+
+
+def _read(folder: Path, known: dict[tuple[str, str, str], Any]) -> State:
+    """One state; `known` are the contents of those before, by file, kind and name."""
+    objects = json.loads((folder / "state.json").read_text())
+    proxies = {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if path.name != "state.json"
+    }
+    for stem, contents in [("", {"objects": objects}), *proxies.items()]:
+        place = f"{folder.name}/{stem}".rstrip("/")
+        for kind, items, at, item in _contents(contents):
+            if "as" in item:
+                items[at] = known[item["as"], kind, item["name"]]
+            else:
+                known[place, kind, _name(kind, item)] = item
+    return State(objects, proxies)
+
+
+def _write(folder: Path, state: State, written: dict[tuple[str, str], str]) -> None:
+    """One state; `written` says of the contents of those before which file has them."""
+    folder.mkdir()
+    files = {"": {"objects": list(state.objects)}}
+    files |= {
+        name: {kind: list(items) for kind, items in resources.items()}
+        for name, resources in state.proxies.items()
+    }
+    for stem, contents in files.items():
+        place = f"{folder.name}/{stem}".rstrip("/")
+        for kind, items, at, item in _contents(contents):
+            first = written.setdefault((kind, json.dumps(item, sort_keys=True)), place)
+            if first != place:
+                items[at] = {"as": first, "name": _name(kind, item)}
+        if stem:
+            _dump(folder / f"{stem}.json", contents)
+        else:
+            _dump(folder / "state.json", contents["objects"])
+
+
+def _name(kind: str, item: Any) -> str:
+    return object_name(item) if kind == "objects" else resource_name(item)
+
+
+def _contents(lists: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any], int, dict[str, Any]]]:
+    """Each item that has contents, with its kind and its place in a list."""
+    for kind, items in lists.items():
+        for at, item in enumerate(items):
+            if not isinstance(item, str):  # the name of a Secret
+                yield kind, items, at, item
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

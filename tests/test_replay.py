@@ -1,0 +1,93 @@
+"""What was recorded on a cluster is replayed by the lab: an example that no chapter has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Traces
+from lab import isolation
+from lab.errors import LabError
+from lab.example import Example, load
+from lab.istiod import Source
+from lab.play import playing, replay
+from lab.states import BRIDGE
+
+ORDERS = "cluster/orders"
+
+
+def play(example: Example) -> int:
+    """Replays an example and gives how many answers were taken from its recording."""
+    with playing(example, Source.RECORDED) as running:
+        replay(running, lambda _: None)
+        return running.server.answers.taken
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[str, str, str], Example]:
+    """A copy of the example, with a text in one of its files replaced."""
+
+    def change(file: str, old: str, new: str) -> Example:
+        original = load(ORDERS)
+        folder = tmp_path / ORDERS
+        shutil.copytree(original.folder, folder)
+        (path,) = folder.glob(file)
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        return Example(ORDERS, folder, folder / "recordings")
+
+    return change
+
+
+def test_an_example_of_the_cluster_is_replayed_and_nothing_is_left(traces: Traces) -> None:
+    assert play(load(ORDERS)) == 9
+    traces.assert_nothing_left()
+
+
+def test_the_pages_addresses_are_those_of_the_cluster() -> None:
+    said = (load(ORDERS).folder / "1-call.console").read_text()
+    assert f'"{BRIDGE}"' in said
+    assert "10.52." not in said
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "differs"),
+    [
+        # what istiod sent decides what the proxies do
+        ("recordings/02/client-*.json", '"portValue": 8080', '"portValue": 8079', "1-call.console"),
+        ("recordings/02/istio-*.json", '"orders.example.com"', '"o.example.com"', "1-call.console"),
+        ("2-subset.console", "503 NC", "503 NR", "2-subset.console"),
+        ("apps.yaml", "order {self.path}", "order {self.path}!", "has changed since"),
+    ],
+)
+def test_a_change_is_noticed(
+    changed: Callable[[str, str, str], Example], file: str, old: str, new: str, differs: str
+) -> None:
+    with pytest.raises(LabError) as caught:
+        play(changed(file, old, new))
+    assert differs in str(caught.value)
+
+
+def test_a_question_that_the_cluster_was_not_asked_is_refused(
+    changed: Callable[[str, str, str], Example],
+) -> None:
+    example = changed("2-subset.console", "istioctl analyze\n", "istioctl analyze -A\n")
+    with pytest.raises(LabError, match="the cluster was not asked: istioctl analyze -A"):
+        play(example)
+
+
+def test_a_recording_has_no_key() -> None:
+    texts = [path.read_text() for path in load(ORDERS).recordings.rglob("*.json")]
+    assert texts
+    assert not [text for text in texts if "PRIVATE KEY" in text or "privateKey" in text]
+    heads = [json.loads(path.read_text()) for path in load(ORDERS).recordings.glob("*.json")]
+    assert [head["istio"] for head in heads] == ["1.31"]
+
+
+def test_the_machines_own_network_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "isolated", lambda: False)
+    with pytest.raises(LabError, match="the cluster's addresses need a network namespace"):
+        play(load(ORDERS))
