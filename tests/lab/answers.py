@@ -59,8 +59,8 @@ class Answers:
 
 def run(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
     """Answers one call of a program; gives its exit code."""
-    before, after = _split(call.args)
-    namespace, words = _namespace(before)
+    before, after = split(call.args)
+    namespace, words = take_namespace(before)
     verb = next((word for word in words if not word.startswith("-")), "")
     if program == "kubectl" and verb in ("exec", "logs"):
         given = _target(words[words.index(verb) + 1 :])
@@ -191,13 +191,13 @@ def _keep_secret(mesh: Replay, call: Call, namespace: str, words: list[str]) -> 
     mesh.keep(secret)
 
 
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
+def split(words: list[str]) -> tuple[list[str], list[str]]:
     """The words before and after `--`."""
     at = words.index("--") if "--" in words else len(words)
     return words[:at], words[at + 1 :]
 
 
-def _namespace(words: list[str]) -> tuple[str, list[str]]:
+def take_namespace(words: list[str]) -> tuple[str, list[str]]:
     """The namespace of the call, and the words without it: the flag may stand anywhere."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-n", "--namespace", default="default")

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from lab import create_secret, curl
 from lab.agent import Agent
+from lab.answers import split, take_namespace
 from lab.call import Call
 from lab.cluster import Key, Pod, key_of, select, title_of
 from lab.errors import LabError
@@ -49,8 +50,8 @@ class _Parser(argparse.ArgumentParser):
 
 def run(mesh: Mesh, call: Call) -> int:
     """Answers one call; gives kubectl's exit code. Raises LabError for what it does not play."""
-    args, after = _split(call.args)
-    namespace, args = _namespace(args)
+    args, after = split(call.args)
+    namespace, args = take_namespace(args)
     verb, rest = (args[0], args[1:]) if args else ("help", [])
     play = _VERBS.get(verb)
     if verb == "help" or {"--help", "-h"} & {*args}:
@@ -389,20 +390,6 @@ _VERBS: dict[str, Callable[[Mesh, Call, str, list[str], list[str]], int]] = {
     "wait": _wait,
     "scale": _scale,
 }
-
-
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words before and after `--`."""
-    at = words.index("--") if "--" in words else len(words)
-    return words[:at], words[at + 1 :]
-
-
-def _namespace(words: list[str]) -> tuple[str, list[str]]:
-    """The namespace of the call, and the words without it: the flag may stand anywhere."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-n", "--namespace", default="default")
-    given, rest = parser.parse_known_args(words)
-    return given.namespace, rest
 
 
 def _manifests(call: Call, word: str, namespace: str) -> Iterator[tuple[Object, Path | None]]:
