@@ -135,7 +135,10 @@ def _settled(new: Recording, old: Recording | None) -> Recording:
 
 def _masked(recording: Recording) -> str:
     fields = _masked_lines(asdict(recording) | {"recorded": ""})
-    # istiod visits gateways and clusters in no fixed order, and logs as it goes.
+    # istiod visits gateways and clusters in no fixed order, and logs as it goes; istioctl sets the
+    # levels of loggers in no fixed order.
+    for answer in fields["istioctl"]:
+        answer["posts"] = sorted(answer["posts"])
     return json.dumps(fields | {"log": sorted(fields["log"])}, sort_keys=True)
 
 
