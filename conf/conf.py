@@ -109,8 +109,8 @@ typst_subtitle = "Every command and output was run"
 
 def edition() -> dict[str, str]:
     """What tells this edition from others; without git, as in an unpacked archive, no commit."""
-    states = sorted((Path(__file__).parents[1] / "tests" / "recordings").glob("*/*/*/state.json"))
-    istio, envoy, _dates = stamp.versions(states)
+    folders = sorted((Path(__file__).parents[1] / "tests" / "recordings").glob("*/*/"))
+    istio, envoy, _dates = stamp.versions(file for f in folders for file in stamp.recorded(f))
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     facts = {"Istio": ", ".join(istio), "Envoy": ", ".join(envoy)}
     facts["Edition"] = time.strftime("%Y-%m-%d", time.gmtime(epoch))

@@ -1,7 +1,7 @@
 """Stamps each page that shows recorded outputs with what they were recorded on, and when.
 
-The recordings of page `part/name` are the folders of `tests/recordings/part/name/`, beside the
-source folder; each has a `state.json` with the keys `istio`, `envoy` and `recorded`.
+The recordings of page `part/name` are in `tests/recordings/part/name/`, beside the source folder:
+a `recording.json`, or folders with a `state.json`, with the keys `istio`, `envoy` and `recorded`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ = get_translation("extensions")
 def add_stamp(app: Sphinx, document: nodes.document) -> None:
     """Put the stamp of a page that was just read under its title, if it has recordings."""
     recordings = Path(app.srcdir).parent / "tests" / "recordings" / app.env.docname
-    files = sorted(recordings.glob("*/state.json"))
+    files = recorded(recordings)
     for path in files:
         app.env.note_dependency(path)
     title = next(document.findall(nodes.title), None)
@@ -30,6 +30,12 @@ def add_stamp(app: Sphinx, document: nodes.document) -> None:
         section = title.parent
         stamp = nodes.paragraph("", stamp_text(files), classes=["stamp"])
         section.insert(section.index(title) + 1, stamp)
+
+
+def recorded(folder: Path) -> list[Path]:
+    """The files that tell of what the recordings in a folder were made."""
+    head = folder / "recording.json"
+    return [head] if head.exists() else sorted(folder.glob("*/state.json"))
 
 
 def stamp_text(files: Iterable[Path]) -> str:

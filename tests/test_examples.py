@@ -12,9 +12,9 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from conftest import turn
-from lab import recordings, transcript
+from lab import recordings, states, transcript
 from lab.errors import LabError
-from lab.example import REJECTED, Example, find_all
+from lab.example import REJECTED, Example, find_all, load
 from lab.istiod import Source
 from lab.manifests import Object, read_manifest
 from lab.play import check_seal, playing, replay
@@ -43,10 +43,10 @@ NAMES = "tricks/udp-listener"
 
 
 def play(example: Example) -> list[str]:
-    """Replays an example and gives the digests of the states that it went through."""
+    """Replays an example and gives the digests of the states that it went through, if known."""
     with playing(example, Source.RECORDED) as running:
         replay(running, lambda _: None)
-        return [state.digest for state in running.mesh.istiod.used]
+        return [] if example.on_cluster else [s.digest for s in running.mesh.istiod.used]
 
 
 def name(value: Example | Path) -> str:
@@ -58,6 +58,12 @@ def name(value: Example | Path) -> str:
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
 each_played = pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.agent], ids=name)
 each_sealed = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.agent], ids=name)
+each_on_cluster = pytest.mark.parametrize(
+    "example", [load("cluster/orders"), *(e for e in EXAMPLES if e.on_cluster)], ids=name
+)
+each_of_lab = pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if not e.on_cluster], ids=name
+)
 each_manifest = pytest.mark.parametrize("manifest", MANIFESTS, ids=name)
 
 
@@ -66,7 +72,10 @@ def test_every_output_comes_out_again_and_every_recording_is_played_in_order(
     example: Example,
 ) -> None:
     with turn(example.name):
-        assert play(example) == [state.digest for state in recordings.load(example.recordings)]
+        if example.on_cluster:
+            play(example)
+        else:
+            assert play(example) == [state.digest for state in recordings.load(example.recordings)]
 
 
 @each_sealed
@@ -74,7 +83,17 @@ def test_an_example_with_pilot_agent_is_as_it_was_when_it_was_played(example: Ex
     check_seal(example)
 
 
-@each_example
+@each_on_cluster
+def test_the_cluster_takes_every_manifest_but_those_named_rejected(example: Example) -> None:
+    recording = states.load(example.recordings)
+    assert recording
+    for path in example.manifests:
+        codes = {call.exit for call in recording.calls if path.name in call.args}
+        assert not path.name.startswith(REJECTED) or 1 in codes
+        assert path.name.startswith(REJECTED) or codes <= {0}, path.name
+
+
+@each_of_lab
 def test_istio_accepts_every_manifest_but_those_named_rejected(example: Example) -> None:
     validation = recordings.load_validation(example.recordings)
     assert validation.keys() == {path.name for path in example.manifests}
@@ -103,7 +122,9 @@ def test_every_manifest_is_used_in_a_transcript(example: Example) -> None:
 
 @each_example
 def test_every_recording_is_of_the_pinned_istio_and_envoy(example: Example) -> None:
-    made_of = {(r.istio, r.module, r.envoy) for r in recordings.load(example.recordings)}
+    recording = states.load(example.recordings)
+    made = [recording] if recording else recordings.load(example.recordings)
+    made_of = {(r.istio, r.module, r.envoy) for r in made}
     assert made_of == {(ISTIO.label, ISTIO.module, ISTIO.envoy)}
 
 
@@ -177,7 +198,7 @@ def test_a_changed_value_in_a_manifest_is_refused_by_file(
     with pytest.raises(LabError, match="has changed since ") as caught:
         play(copy)
     assert caught.value.where == copy.folder / file
-    assert caught.value.remedy.startswith(f"record it with: make record EXAMPLE={example}")
+    assert f"record EXAMPLE={example}" in caught.value.remedy
 
 
 def test_comments_may_change(copy_of: Callable[[str], Example]) -> None:
