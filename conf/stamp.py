@@ -1,7 +1,8 @@
 """Stamps each page that shows recorded outputs with what they were recorded on, and when.
 
 The recordings of page `part/name` are in `tests/recordings/part/name/`, beside the source folder:
-a `recording.json`, or folders with a `state.json`, with the keys `istio`, `envoy` and `recorded`.
+a `recording.json`, or folders with a `state.json`, with the keys `istio`, `envoy` and `recorded`;
+`held` says why no replay plays the page's example, if none does.
 """
 
 from __future__ import annotations
@@ -39,14 +40,18 @@ def recorded(folder: Path) -> list[Path]:
 
 
 def stamp_text(files: Iterable[Path]) -> str:
-    """The stamp for some `state.json` files: every version in them, and the newest date.
+    """The stamp for some recordings: every version in them, the newest date, and who holds them.
 
     Raises Fault, with the name of the file, for one that is not as agreed.
     """
+    files = list(files)
     istio, envoy, dates = versions(files)
-    return _("Outputs in this chapter: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
+    said = _("Outputs in this chapter: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
         istio=", ".join(istio), envoy=", ".join(envoy), date=dates[-1]
     )
+    if any(json.loads(path.read_text(encoding="utf-8")).get("held") for path in files):
+        said += " " + _("They are held by the cluster run: no replay plays them.")
+    return said
 
 
 def versions(files: Iterable[Path]) -> tuple[list[str], list[str], list[str]]:

@@ -3,6 +3,7 @@
 The table is `tests/recordings/versions.json`, beside the source folder, made by `make matrix`:
 `envoys` has the versions as keys, `examples` a row by `part/name`, with the date `played` and, by
 version, a list of `differences`: each has `transcript`, `reason`, and `stops` if the play ended so.
+An example that no replay plays has the Envoy of the `cluster` that holds its outputs instead.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ def markdown(table: dict[str, Any]) -> str:
     rows = [[_("Example"), *envoys, _("Played")], ["---"] * (len(envoys) + 2)]
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for name, row in table["examples"].items():
-        found = row["differences"]
-        cells = [verdict(found[envoy]) for envoy in envoys]
+        found = row.get("differences", {})
+        cells = [verdict(found[e]) if found else on_cluster(row["cluster"] == e) for e in envoys]
         rows.append([f"[](/{name}.md)", *cells, row["played"]])
-        for envoy in envoys:
+        for envoy in found:
             for transcript, reason in {(d["transcript"], d["reason"]) for d in found[envoy]}:
                 reasons.setdefault((name, transcript, reason), []).append(envoy)
     lines = [f":::{{table}} {_('Whether the outputs held')}"]
@@ -58,6 +59,11 @@ def verdict(differences: list[dict[str, Any]]) -> str:
     if any("stops" in difference for difference in differences):
         return _("stops")
     return _("differs") if differences else _("held")
+
+
+def on_cluster(run: bool) -> str:
+    """What the table says of an example that no replay plays, of one Envoy."""
+    return _("cluster") if run else "–"
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

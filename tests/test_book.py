@@ -439,6 +439,14 @@ def test_stamp_names_every_version_and_the_newest_date(tmp_path: Path) -> None:
     )
 
 
+def test_stamp_says_that_no_replay_plays_what_the_cluster_holds(tmp_path: Path) -> None:
+    state = {"istio": "1.31", "envoy": "1.39.3", "recorded": "2026-11-29"}
+    path = recorded_state(tmp_path / "recording.json", held="It ends pods", **state)
+    assert stamp_text([path]).endswith(
+        ", recorded 2026-11-29. They are held by the cluster run: no replay plays them."
+    )
+
+
 def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
     path = recorded_state(tmp_path / "state.json", istio="1.31.0")
     with pytest.raises(Fault, match=re.escape(str(path))):

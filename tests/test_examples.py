@@ -56,7 +56,10 @@ def name(value: Example | Path) -> str:
 
 
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
-each_played = pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.agent], ids=name)
+each_played = pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if not e.agent and not e.held], ids=name
+)
+each_held = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.held], ids=name)
 each_sealed = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.agent], ids=name)
 each_on_cluster = pytest.mark.parametrize(
     "example", [load("cluster/orders"), *(e for e in EXAMPLES if e.on_cluster)], ids=name
@@ -76,6 +79,12 @@ def test_every_output_comes_out_again_and_every_recording_is_played_in_order(
             play(example)
         else:
             assert play(example) == [state.digest for state in recordings.load(example.recordings)]
+
+
+@each_held
+def test_what_the_cluster_run_holds_is_as_it_was_recorded(example: Example) -> None:
+    recording = states.current(example)
+    assert (recording.held, recording.kubernetes[:5]) == (example.held, f"v{KUBERNETES}")
 
 
 @each_sealed

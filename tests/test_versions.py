@@ -35,8 +35,13 @@ def test_the_table_is_of_the_pinned_versions_and_of_examples_that_are_there() ->
     assert (TABLE["istio"], TABLE["module"]) == (versions.ISTIO.label, versions.ISTIO.module)
     assert TABLE["envoys"] == versions.ENVOYS, "run: make matrix"
     assert sorted(TABLE["examples"]) == [example.name for example in EXAMPLES]
-    for row in TABLE["examples"].values():
-        assert row["differences"].keys() == versions.ENVOYS.keys()
+    for example in EXAMPLES:
+        row = TABLE["examples"][example.name]
+        assert bool(example.held) == ("cluster" in row)
+        if example.held:
+            assert row["cluster"] in versions.ENVOYS
+        else:
+            assert row["differences"].keys() == versions.ENVOYS.keys()
 
 
 def test_the_page_names_the_same_releases() -> None:
@@ -212,6 +217,14 @@ def test_the_page_prints_what_held_and_why_the_rest_differs() -> None:
         "\n"
         "- [](/tricks/test.md), `1-test.console`, Envoy 1.36.4, 1.37.0: It is older."
     )
+
+
+def test_the_page_prints_which_cluster_holds_what_no_replay_plays() -> None:
+    table = {
+        "envoys": {"1.39.3": "1.31", "1.40.0": "next"},
+        "examples": {"tricks/test": {"played": "2026-11-23", "cluster": "1.39.3"}},
+    }
+    assert "| [](/tricks/test.md) | cluster | – | 2026-11-23 |\n" in markdown(table)
 
 
 @pytest.mark.parametrize("differs", [False, True])

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from subprocess import DEVNULL
 
-from lab import matrix, mutations, play, shell, tools, versions
+from lab import matrix, mutations, play, shell, states, tools, versions
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.isolation import isolate_if_possible
@@ -82,6 +82,10 @@ def _play(given: argparse.Namespace) -> int:
             for example in examples:
                 start = time.monotonic()
                 try:
+                    if example.held:
+                        recorded = states.current(example).recorded
+                        print(f"{prefix}{example.name}: as held by the cluster run of {recorded}")
+                        continue
                     with play.playing(example, Source.RECORDED) as playing:
                         play.replay(playing, _quiet)
                     print(f"{prefix}{example.name}: {time.monotonic() - start:.1f} s", flush=True)
@@ -110,6 +114,10 @@ def _matrix(given: argparse.Namespace) -> int:
     for version in versions.ENVOYS:  # first: a process that is isolated cannot install anything
         matrix.install(version)
     for example in _examples(given, of_tests=False, agent=tools.built()):
+        if example.held:
+            matrix.save({example.name: matrix.held_row(example)})
+            print(f"{example.name}: held by the cluster run", flush=True)
+            continue
         found = {}
         for version in versions.ENVOYS:
             found[version] = matrix.play(example, version)

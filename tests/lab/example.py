@@ -16,7 +16,7 @@ from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 # The second number leaves room for the addresses of applications behind sidecars, 64 above it.
 _NETWORK = re.compile(r"127\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d{1,3}")
 
-_SETTINGS = ("meshConfig", "network", "outside", "agent", "differs")
+_SETTINGS = ("meshConfig", "network", "outside", "agent", "differs", "held")
 
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
@@ -36,6 +36,12 @@ class Example:
         return sorted(self.folder.glob("*.console"), key=lambda path: path.name)
 
     @property
+    def scripts(self) -> list[Path]:
+        """All other files but lab.yaml: what transcripts call or read."""
+        rest = [p for p in self.folder.rglob("*") if p.is_file() and p.name != "lab.yaml"]
+        return sorted({*rest} - {*self.transcripts, *self.manifests})
+
+    @property
     def manifests(self) -> list[Path]:
         """The YAML files that a reader applies."""
         return sorted(p for p in self.folder.glob("*.yaml") if p.name != "lab.yaml")
@@ -49,9 +55,9 @@ class Example:
     def settings(self) -> dict[str, Any]:
         """What lab.yaml tells, all optional.
 
-        `meshConfig` is a mapping, `network` and `agent` are told below, `outside` gives hosts
-        outside of the mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells what
-        another Envoy does differently (see `matrix`).
+        `meshConfig` is a mapping, `network`, `agent` and `held` are told below, `outside` gives
+        hosts outside of the mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells
+        what another Envoy does differently (see `matrix`).
         """
         path = self.folder / "lab.yaml"
         if not path.exists():
@@ -91,6 +97,15 @@ class Example:
         `make test` makes sure that nothing has changed since.
         """
         return frozenset(self.settings.get("agent", []))
+
+    @property
+    def held(self) -> str:
+        """Why no replay plays it, as a sentence without full stop; nothing if one does.
+
+        Its outputs are then held by the cluster run alone: elsewhere it only counts that nothing
+        has changed since, neither manifests nor transcripts nor what those call.
+        """
+        return str(self.settings.get("held", ""))
 
     @property
     def network(self) -> str:

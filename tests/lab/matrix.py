@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import versions
+from lab import states, versions
 from lab.errors import LabError
 from lab.example import Example, find_all
 from lab.istiod import Source
@@ -32,7 +32,8 @@ _WHEELS = ROOT / "build" / "envoy"
 Row = dict[str, Any]
 """What one example did: `digest` of what was played, the date as `played`, and by version of Envoy
 the `differences`: outputs that were not as recorded, each with `transcript`, `said`, `reason`, and
-with `stops` whether the play could not go on after it."""
+with `stops` whether the play could not go on after it. Where no replay plays the example, it has
+instead the Envoy of the `cluster` that holds its outputs, and `played` is the day of that run."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,16 @@ def row(example: Example, found: dict[str, list[Difference]]) -> tuple[Row, list
         wrong.append(LabError(cause, where=example.folder / "lab.yaml", remedy="remove the entry"))
     played = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {"digest": digest(example), "played": played, "differences": cells}, wrong
+
+
+def held_row(example: Example) -> Row:
+    """The row of an example that no replay plays. Raises LabError if it was not recorded so."""
+    recording = states.current(example)
+    return {
+        "digest": digest(example),
+        "played": recording.recorded,
+        "cluster": recording.envoy,
+    }
 
 
 def _cell(one: Difference, reason: str) -> dict[str, Any]:

@@ -76,7 +76,12 @@ class Difference:
 
 @contextlib.contextmanager
 def playing(example: Example, source: Source) -> Iterator[Playing]:
-    """Starts an example's mesh and shell, and ends both whatever happens in the block."""
+    """Starts an example's mesh and shell, and ends both whatever happens in the block.
+
+    Raises LabError if only a cluster plays the example.
+    """
+    if example.held:
+        raise LabError(f"{example.name} needs a cluster: {example.held}", remedy="make cluster")
     made = Replay(example, source) if example.on_cluster else Mesh(example, source)
     with made as mesh, serve(mesh) as server, Shell(server, example.folder) as sh:
         yield Playing(example, mesh, server, sh)

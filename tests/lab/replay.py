@@ -37,18 +37,7 @@ class Replay(Mesh):
     def __enter__(self) -> Replay:
         binary()
         take_addresses()
-        recording = states.load(self.example.recordings)
-        if recording is None:
-            raise LabError("has no recording of a cluster", where=self.example.folder)
-        for name, digest in states.digests(self.example).items():
-            if recording.inputs.get(name) != digest:
-                raise LabError(
-                    f"has changed since {recording.recorded}",
-                    where=self.example.folder / name,
-                    line=1,
-                    remedy=f"make cluster-record EXAMPLE={self.example.name}",
-                )
-        self.recording = recording
+        self.recording = states.current(self.example)
         try:
             with uninterrupted():
                 self.folder = Path(tempfile.mkdtemp(prefix="lab-"))

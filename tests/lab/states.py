@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab import transcript
+from lab.errors import LabError
 from lab.example import Example
 from lab.manifests import Object, read_manifest
 from lab.recordings import Resources, digest_of, resource_name
+from lab.transcript import Transcript
 
 PODS, SHADOW = "10.244.", "10.52."
 """How addresses of pods begin, and those of the applications behind sidecars in the lab."""
@@ -62,7 +65,10 @@ class State:
 
 @dataclass(frozen=True)
 class Recording:
-    """All of one example. `inputs` gives the digest of each manifest's objects, by file name."""
+    """All of one example. `inputs` gives the digests that `digests` gives.
+
+    `held` is why no replay plays it; then its states have no proxies.
+    """
 
     istio: str
     module: str
@@ -73,9 +79,10 @@ class Recording:
     bootstrap: dict[str, Any]
     calls: list[Call]
     states: list[State] = field(default_factory=list)
+    held: str = ""
 
 
-__all__ = ["Recorded", "Recording", "Resources", "State", "digest_of", "load", "save"]
+__all__ = ["Recorded", "Recording", "Resources", "State", "current", "digest_of", "load", "save"]
 
 
 @dataclass(frozen=True)
@@ -126,12 +133,35 @@ def load(folder: Path) -> Recording | None:
     return Recording(**head, calls=calls, states=states)
 
 
+def current(example: Example) -> Recording:
+    """The recording of an example that is still what was recorded.
+
+    Raises LabError with the file that has changed since, or if there is no recording.
+    """
+    recording = load(example.recordings)
+    remedy = f"make cluster-record EXAMPLE={example.name}"
+    if recording is None:
+        raise LabError("has no recording of a cluster", where=example.folder, remedy=remedy)
+    now, then = digests(example), recording.inputs
+    for name in now if not example.held else sorted(now.keys() | then.keys()):
+        if now.get(name) != then.get(name):
+            raise LabError(
+                f"has changed since {recording.recorded}",
+                where=example.folder / name,
+                line=1,
+                remedy=remedy,
+            )
+    return recording
+
+
 def save(folder: Path, recording: Recording) -> None:
     """Replaces the recording of an example."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     head = asdict(recording)
     del head["states"]
+    if not recording.held:
+        del head["held"]
     head["calls"] = [
         {key: value for key, value in call.items() if value is not None} for call in head["calls"]
     ]
@@ -141,11 +171,24 @@ def save(folder: Path, recording: Recording) -> None:
         _write(folder / f"{number:02}", state, written)
 
 
-def digests(example: Example) -> dict[str, str]:
-    """The digest of the objects of each manifest, by file name: comments may change."""
-    return {
+def digests(example: Example, transcripts: Iterable[Transcript] | None = None) -> dict[str, str]:
+    """The digest of the objects of each manifest, by file name: comments may change.
+
+    Of an example that no replay plays also those of its scripts and transcripts, as they are on
+    file or as they are given.
+    """
+    found = {
         path.name: digest_of(read_manifest(path.read_text(), path)) for path in example.manifests
     }
+    if example.held:
+        found |= {
+            str(path.relative_to(example.folder)): digest_of(path.read_text())
+            for path in example.scripts
+        }
+        for script in transcripts or map(transcript.read, example.transcripts):
+            steps = [[step.command, *step.output] for step in script.steps]
+            found[script.path.name] = digest_of(steps)
+    return found
 
 
 def object_name(item: Object) -> str:
