@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.recording import call
+from cluster.recording import call, dump
 from cluster.recording.comparing import Roles, differing, differing_states
 from cluster.recording.dump import pruned
 from cluster.recording.settling import is_rolled_out, is_starting
@@ -237,3 +237,19 @@ def test_an_object_is_kept_without_what_others_add_to_it() -> None:
     kept = pruned(item)
     assert kept == pod("ledger-1", "10.244.0.4") | {"metadata": kept["metadata"]}
     assert kept["metadata"]["annotations"] == {}
+
+
+def test_without_waiting_the_names_are_taken_down_and_no_proxy_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = [pod("ledger-1", "10.244.0.4")]
+    found = {"pods": objects, "services": [service("10.96.7.7")], "configmaps": []}
+    monkeypatch.setattr(dump, "get", found.__getitem__)
+    monkeypatch.setattr(dump, "ask_istiod", lambda _: pytest.fail("asked istiod"))
+    monkeypatch.setattr("cluster.recording.settling.settle", lambda: pytest.fail("waited"))
+    monkeypatch.setenv("RECORDING_FOLDER", str(tmp_path))
+    monkeypatch.setenv(call.NAMES_ONLY, "1")
+    assert (call.take_state(), call.take_state()) == (1, 1)
+    taken = json.loads((tmp_path / "state-001.json").read_text())
+    assert [item["kind"] for item in taken["objects"]] == ["Pod", "Service"]
+    assert taken["proxies"] == {}

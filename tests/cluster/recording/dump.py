@@ -24,8 +24,11 @@ _CERTIFICATES = frozenset({"istio-ca-root-cert", "istio-ca-crl", "kube-root-ca.c
 """ConfigMaps that istiod and Kubernetes fill anew on each cluster; a replay makes its own."""
 
 
-def state() -> dict[str, Any]:
-    """`objects` of the state, and by POD.NAMESPACE what each proxy was sent as `proxies`."""
+def state(*, proxies: bool = True) -> dict[str, Any]:
+    """`objects` of the state, and by POD.NAMESPACE what each proxy was sent as `proxies`.
+
+    Without `proxies`, none of them is asked for.
+    """
     pods = get("pods")
     mounted = {(p["metadata"]["namespace"], name) for p in pods for name in _config_maps(p)}
     objects = [pruned(pod) for pod in pods if not _is_system(pod)]
@@ -35,10 +38,8 @@ def state() -> dict[str, Any]:
         for item in get("configmaps")
         if (item["metadata"]["namespace"], item["metadata"]["name"]) in mounted
     ]
-    proxies = {
-        name(pod): resources(name(pod)) for pod in pods if has_proxy(pod) and is_running(pod)
-    }
-    return {"objects": objects, "proxies": proxies}
+    asked = [pod for pod in pods if proxies and has_proxy(pod) and is_running(pod)]
+    return {"objects": objects, "proxies": {name(pod): resources(name(pod)) for pod in asked}}
 
 
 def resources(proxy: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from lab.errors import LabError
 from lab.example import Example
 from lab.transcript import Transcript
 
-from cluster.recording import settling
+from cluster.recording import call, settling
 from cluster.world import World, end
 
 _TIMEOUT = 240.0  # seconds for one command, its waiting included
@@ -40,17 +40,20 @@ class Played:
 def play(example: Example, world: World, report: Callable[[str], None]) -> Played:
     """Plays all transcripts in order, in one bash, on a new cluster in which nothing was done yet.
 
-    Raises LabError for a command that does not end.
+    One that no replay plays runs as it does for a reader: nobody waits for it, and after each
+    command the objects are taken down, for the names in them. Raises LabError for a command that
+    does not end.
     """
     folder = world.folder / "recording"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "bin").mkdir(parents=True)
-    for name in ("kubectl", "istioctl"):
+    for name in () if example.held else ("kubectl", "istioctl"):
         shim = folder / "bin" / name
         shim.write_text(f'#!/bin/sh\nexec {sys.executable} {_CALLS} {name} "$@"\n')
         shim.chmod(0o755)
     environment = {
         "RECORDING_FOLDER": str(folder),
+        call.NAMES_ONLY: "1" if example.held else "",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
@@ -67,11 +70,14 @@ def play(example: Example, world: World, report: Callable[[str], None]) -> Playe
                 report(f"$ {step.command}")
                 (folder / "step").write_text(json.dumps([path.name, number]))
                 output = run(step.command)
+                if example.held:  # not in the shell, whose $? is the transcript's
+                    world.run([sys.executable, str(_CALLS)], env=environment, check=True)
                 for line in output:
                     report(line)
                 steps.append(replace(step, output=tuple(output)))
             played.append(replace(script, steps=tuple(steps)))
-    calls = (folder / "calls.jsonl").read_text().splitlines()
+    log = folder / "calls.jsonl"
+    calls = log.read_text().splitlines() if log.exists() else []
     states = sorted(folder.glob("state-*.json"))
     moving = {int(p.stem[6:]): p.read_text() for p in folder.glob("state-*.moving")}
     return Played(
