@@ -24,6 +24,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+from stamp import is_held, recordings_of
 
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
@@ -77,13 +78,19 @@ class Example(SphinxDirective):
         files = example_files(examples_folder(self.env) / name)
         if not files:
             raise self.error(f"there is no example in examples/{name}")
-        command = f"$ make try EXAMPLE={name}"
+        held = is_held(recordings_of(self.env, name))
+        command = "$ make cluster" if held else f"$ make try EXAMPLE={name}"
         block = nodes.literal_block(command, command, language="console")
         self.set_source_info(block)
         intro = _(
             "In the book's repository, this starts the mesh, plays the commands of this chapter, "
             "and leaves you a shell in it:"
         )
+        if held:
+            intro = _(
+                "Only a cluster plays this example. In the book's repository, this starts one on "
+                "Linux, as root, and says how to get into it:"
+            )
         classes = ["example-files", "references"]
         # What _() translates is not for the catalogue of each chapter.
         return [

@@ -14,6 +14,7 @@ from pathlib import Path
 from data_files import Fault
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
 
@@ -22,8 +23,7 @@ _ = get_translation("extensions")
 
 def add_stamp(app: Sphinx, document: nodes.document) -> None:
     """Put the stamp of a page that was just read under its title, if it has recordings."""
-    recordings = Path(app.srcdir).parent / "tests" / "recordings" / app.env.docname
-    files = recorded(recordings)
+    files = recordings_of(app.env, app.env.docname)
     for path in files:
         app.env.note_dependency(path)
     title = next(document.findall(nodes.title), None)
@@ -31,6 +31,11 @@ def add_stamp(app: Sphinx, document: nodes.document) -> None:
         section = title.parent
         stamp = nodes.paragraph("", stamp_text(files), classes=["stamp"])
         section.insert(section.index(title) + 1, stamp)
+
+
+def recordings_of(env: BuildEnvironment, docname: str) -> list[Path]:
+    """The files that tell of what the recordings of a page were made; none if it has none."""
+    return recorded(Path(env.srcdir).parent / "tests" / "recordings" / docname)
 
 
 def recorded(folder: Path) -> list[Path]:
@@ -49,9 +54,14 @@ def stamp_text(files: Iterable[Path]) -> str:
     said = _("Outputs in this chapter: Istio {istio}, Envoy {envoy}, recorded {date}.").format(
         istio=", ".join(istio), envoy=", ".join(envoy), date=dates[-1]
     )
-    if any(json.loads(path.read_text(encoding="utf-8")).get("held") for path in files):
+    if is_held(files):
         said += " " + _("They are held by the cluster run: no replay plays them.")
     return said
+
+
+def is_held(files: Iterable[Path]) -> bool:
+    """Whether the cluster run holds what some recordings are of, and no replay plays it."""
+    return any(json.loads(path.read_text(encoding="utf-8")).get("held") for path in files)
 
 
 def versions(files: Iterable[Path]) -> tuple[list[str], list[str], list[str]]:
