@@ -17,7 +17,7 @@ from lab.errors import LabError
 from lab.example import REJECTED, Example, find_all, load
 from lab.istiod import Source
 from lab.manifests import Object, read_manifest
-from lab.play import check_seal, playing, replay
+from lab.play import playing, replay
 from lab.recordings import digest_of
 from lab.versions import ISTIO
 
@@ -56,11 +56,8 @@ def name(value: Example | Path) -> str:
 
 
 each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
-each_played = pytest.mark.parametrize(
-    "example", [e for e in EXAMPLES if not e.agent and not e.held], ids=name
-)
+each_played = pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.held], ids=name)
 each_held = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.held], ids=name)
-each_sealed = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.agent], ids=name)
 each_on_cluster = pytest.mark.parametrize(
     "example", [load("cluster/orders"), *(e for e in EXAMPLES if e.on_cluster)], ids=name
 )
@@ -85,11 +82,6 @@ def test_every_output_comes_out_again_and_every_recording_is_played_in_order(
 def test_what_the_cluster_run_holds_is_as_it_was_recorded(example: Example) -> None:
     recording = states.current(example)
     assert (recording.held, recording.kubernetes[:5]) == (example.held, f"v{KUBERNETES}")
-
-
-@each_sealed
-def test_an_example_with_pilot_agent_is_as_it_was_when_it_was_played(example: Example) -> None:
-    check_seal(example)
 
 
 @each_on_cluster

@@ -93,8 +93,7 @@ class Example:
     def agent(self) -> frozenset[str]:
         """The Deployments whose proxies pilot-agent runs; the lab then has a network of its own.
 
-        Such an example plays only where the Go tools are built: `make check-recordings` plays it,
-        `make test` makes sure that nothing has changed since.
+        Such an example plays only where the Go tools are built.
         """
         return frozenset(self.settings.get("agent", []))
 

@@ -12,7 +12,7 @@ from lab import recordings, tools, transcript
 from lab.errors import LabError
 from lab.example import Example
 from lab.istiod import Source
-from lab.manifests import read_manifest, read_yaml
+from lab.manifests import read_manifest
 from lab.masks import mask, same
 from lab.mesh import Mesh
 from lab.recordings import Recording, digest_of
@@ -20,8 +20,6 @@ from lab.replay import Replay
 from lab.server import Server, serve
 from lab.shell import Shell
 from lab.transcript import Step, Transcript
-
-_SEAL = "seal.json"
 
 Report = Callable[[str], None]
 """Takes lines of progress: each command as it starts, and then what it printed."""
@@ -134,40 +132,6 @@ def save(example: Example, scripts: list[Transcript], states: list[Recording]) -
     recordings.save(example.recordings, states)
     validation = example.recordings / "validation.json"
     validation.write_text(json.dumps(validate(example), indent=1, sort_keys=True) + "\n")
-    if example.agent:
-        seal = json.dumps(_digests(example), indent=1, sort_keys=True)
-        (example.recordings / _SEAL).write_text(seal + "\n")
-
-
-def check_seal(example: Example) -> None:
-    """Makes sure that nothing has changed since an example with pilot-agent was recorded.
-
-    It stands in for playing it where the Go tools are not built. Raises LabError with the file.
-    """
-    sealed = json.loads((example.recordings / _SEAL).read_text())
-    now = _digests(example)
-    for name in sorted(sealed.keys() | now.keys()):
-        if sealed.get(name) != now.get(name):
-            folder = example.recordings if "/" in name else example.folder
-            raise LabError(
-                "has changed since it was recorded with pilot-agent",
-                where=folder / name,
-                line=1,
-                remedy=f"record it: make record EXAMPLE={example.name}",
-            )
-
-
-def _digests(example: Example) -> dict[str, str]:
-    """The digest of each file of an example, and of each recorded state; comments may change."""
-    texts = {path.name: path.read_text() for path in example.folder.iterdir()}
-    digests = {
-        name: digest_of([item for _, item in read_yaml(text, example.folder / name)])
-        if name.endswith(".yaml")
-        else digest_of(text)
-        for name, text in texts.items()
-    }
-    states = example.recordings.glob("*/*.json")
-    return digests | {f"{p.parent.name}/{p.name}": digest_of(p.read_text()) for p in states}
 
 
 def check(example: Example, report: Report) -> list[str]:
