@@ -238,7 +238,8 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> N
         ("# why\n- network\n", ":2: not a mapping of settings"),
         (
             "frogs: 1\n",
-            ":1: unknown setting 'frogs' (known: meshConfig, network, outside, agent, differs)",
+            ":1: unknown setting 'frogs' "
+            "(known: meshConfig, network, outside, agent, differs, held)",
         ),
     ],
 )
