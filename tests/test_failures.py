@@ -389,6 +389,7 @@ def test_a_bootstrap_override_that_cannot_be_played_is_named(
     copy_of: Copy, traces: Traces, agent: str, said: str
 ) -> None:
     example = copy_of(FLAGS)
+    (example.recordings / "recording.json").unlink()  # so that it is played live
     (example.folder / "lab.yaml").write_text(f"agent: [{agent}]\n")
     manifest = example.folder / "guarded.yaml"
     if agent == "other":

@@ -14,6 +14,7 @@ from lab.errors import LabError
 from lab.example import Example, load
 from lab.istiod import Source
 from lab.play import playing, replay
+from lab.replay import Replay
 from lab.states import BRIDGE
 
 ORDERS = "cluster/orders"
@@ -69,6 +70,28 @@ def test_a_change_is_noticed(
     with pytest.raises(LabError) as caught:
         play(changed(file, old, new))
     assert differs in str(caught.value)
+
+
+def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
+    changed: Callable[[str, str, str], Example],
+) -> None:
+    example = changed("recordings/02/state.json", '"kind": "Pod"', '"kind": "Pod"')
+    path = example.recordings / "02" / "state.json"
+    objects = json.loads(path.read_text())
+    pods = [item for item in objects if item.get("kind") == "Pod"]
+    (client,) = (pod for pod in pods if pod["metadata"]["labels"].get("app") == "client")
+    client["metadata"]["annotations"]["sidecar.istio.io/bootstrapOverride"] = "own"
+    layer = {"name": "own", "static_layer": {"answer": 42}}
+    data = {"custom_bootstrap.json": json.dumps({"layered_runtime": {"layers": [layer]}})}
+    metadata = {"name": "own", "namespace": "default"}
+    objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    path.write_text(json.dumps(objects))
+    with playing(example, Source.RECORDED) as running:
+        assert isinstance(running.mesh, Replay)
+        running.mesh.move_to(2)
+        name = f"{client['metadata']['name']}.default"
+        _, body = running.mesh.proxies[name].admin("GET", "/runtime")
+    assert json.loads(body)["entries"]["answer"]["final_value"] == "42"
 
 
 def test_a_question_that_the_cluster_was_not_asked_is_refused(

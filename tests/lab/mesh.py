@@ -283,7 +283,7 @@ class Mesh:
         return self.state.proxies[name]
 
     def _proxy(self, pod: Pod, folder: Path) -> Proxy:
-        override = _bootstrap_override(pod, self.cluster.snapshot())
+        override = bootstrap_override(pod, self.cluster.snapshot())
         if pod.deployment not in self.example.agent:
             return Proxy(pod, folder, self._dns.place, self.authority, override)
         if override:
@@ -323,7 +323,7 @@ def _meant_to_be_rejected(cluster: Cluster) -> bool:
     return any(path.name.startswith(REJECTED) for path in cluster.origins())
 
 
-def _bootstrap_override(pod: Pod, snapshot: list[Object]) -> str:
+def bootstrap_override(pod: Pod, snapshot: list[Object]) -> str:
     """What the ConfigMap adds to the bootstrap that the annotation of a pod names, or nothing."""
     name = pod.item["metadata"]["annotations"].get(_OVERRIDE)
     title = f"ConfigMap {pod.namespace}/{name}"

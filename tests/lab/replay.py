@@ -14,7 +14,7 @@ from lab.example import REJECTED
 from lab.isolation import take_addresses
 from lab.kubelet import Container
 from lab.manifests import Object
-from lab.mesh import Mesh
+from lab.mesh import Mesh, bootstrap_override
 from lab.names import known, zone
 from lab.network import Forwarders
 from lab.processes import uninterrupted
@@ -92,4 +92,7 @@ class Replay(Mesh):
         return any(path.name.startswith(REJECTED) for path in self.example.manifests)
 
     def _proxy(self, pod: Pod, folder: Path) -> Proxy:
-        return Proxy(pod, folder, self._dns.place, self.authority, added=self.recording.bootstrap)
+        override = bootstrap_override(pod, self.cluster.snapshot())
+        return Proxy(
+            pod, folder, self._dns.place, self.authority, override, self.recording.bootstrap
+        )
