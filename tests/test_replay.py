@@ -94,6 +94,15 @@ def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
     assert json.loads(body)["entries"]["answer"]["final_value"] == "42"
 
 
+def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(
+    changed: Callable[[str, str, str], Example],
+) -> None:
+    call = "$ kubectl exec deploy/client -c curl -- curl -sS http://nowhere/\n"
+    said = "curl: (6) Could not resolve host: nowhere\ncommand terminated with exit code 6\n"
+    last = "| wc -l\n1\n"
+    assert play(changed("2-subset.console", last, f"{last}\n{call}{said}")) == 9
+
+
 def test_a_question_that_the_cluster_was_not_asked_is_refused(
     changed: Callable[[str, str, str], Example],
 ) -> None:

@@ -68,7 +68,10 @@ def run(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
             pod = _pod(mesh, given, namespace)
             if verb == "logs":
                 return _logs(mesh, call, pod, given)
-            return _exec(mesh, call, pod, given.container, after)
+            code = _exec(mesh, call, pod, given.container, after)
+            if code:
+                call.error(f"command terminated with exit code {code}")
+            return code
     if words[:2] == ["create", "secret"] and program == "kubectl":
         _keep_secret(mesh, call, namespace, words[2:])
     return _answer(mesh, answers, program, call)
