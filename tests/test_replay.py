@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Traces
@@ -72,6 +73,19 @@ def test_a_change_is_noticed(
     assert differs in str(caught.value)
 
 
+OWN_LAYER = {"name": "own", "static_layer": {"answer": 42}}
+
+
+def runtime_of_client(example: Example) -> Any:
+    """The values of Envoy's runtime beside the client of the example."""
+    with playing(example, Source.RECORDED) as running:
+        assert isinstance(running.mesh, Replay)
+        running.mesh.move_to(2)
+        (name,) = (name for name in running.mesh.proxies if name.startswith("client-"))
+        _, body = running.mesh.proxies[name].admin("GET", "/runtime")
+        return json.loads(body)["entries"]
+
+
 def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
     changed: Callable[[str, str, str], Example],
 ) -> None:
@@ -81,17 +95,22 @@ def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
     pods = [item for item in objects if item.get("kind") == "Pod"]
     (client,) = (pod for pod in pods if pod["metadata"]["labels"].get("app") == "client")
     client["metadata"]["annotations"]["sidecar.istio.io/bootstrapOverride"] = "own"
-    layer = {"name": "own", "static_layer": {"answer": 42}}
-    data = {"custom_bootstrap.json": json.dumps({"layered_runtime": {"layers": [layer]}})}
+    data = {"custom_bootstrap.json": json.dumps({"layered_runtime": {"layers": [OWN_LAYER]}})}
     metadata = {"name": "own", "namespace": "default"}
     objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     path.write_text(json.dumps(objects))
-    with playing(example, Source.RECORDED) as running:
-        assert isinstance(running.mesh, Replay)
-        running.mesh.move_to(2)
-        name = f"{client['metadata']['name']}.default"
-        _, body = running.mesh.proxies[name].admin("GET", "/runtime")
-    assert json.loads(body)["entries"]["answer"]["final_value"] == "42"
+    assert runtime_of_client(example)["answer"]["final_value"] == "42"
+
+
+def test_a_pod_with_a_configuration_of_its_own_has_its_own_bootstrap(
+    changed: Callable[[str, str, str], Example],
+) -> None:
+    example = changed("recordings/recording.json", '"bootstrap"', '"bootstrap"')
+    (client,) = (path.stem for path in example.recordings.glob("02/client-*.json"))
+    path = example.recordings / "recording.json"
+    bootstraps = {client: {"layered_runtime": {"layers": [OWN_LAYER]}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"bootstraps": bootstraps}))
+    assert runtime_of_client(example)["answer"]["final_value"] == "42"
 
 
 def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(

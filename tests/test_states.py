@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cluster.recording import call, dump
 from cluster.recording.comparing import Roles, differing, differing_states
-from cluster.recording.dump import pruned
+from cluster.recording.dump import of_bootstrap, pruned
 from cluster.recording.settling import is_rolled_out, is_starting
 from lab import states
 from lab.answers import Answers
@@ -218,6 +218,11 @@ def test_a_deployment_is_rolled_out_when_all_replicas_are_of_its_template() -> N
     assert is_rolled_out(deployment | {"status": status})
     for other in ({"observedGeneration": 1}, {"replicas": 3}, {"updatedReplicas": 1}):
         assert not is_rolled_out(deployment | {"status": status | other})
+
+
+def test_of_a_bootstrap_is_kept_what_a_replay_needs() -> None:
+    kept = {"stats_config": {"stats_matcher": {}}, "layered_runtime": {"layers": []}}
+    assert of_bootstrap(json.dumps(kept | {"node": {}, "admin": {}})) == kept
 
 
 def test_a_pod_that_fails_again_and_again_does_not_start() -> None:

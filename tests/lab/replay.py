@@ -93,6 +93,5 @@ class Replay(Mesh):
 
     def _proxy(self, pod: Pod, folder: Path) -> Proxy:
         override = bootstrap_override(pod, self.cluster.snapshot())
-        return Proxy(
-            pod, folder, self._dns.place, self.authority, override, self.recording.bootstrap
-        )
+        added = self.recording.bootstraps.get(pod.id, self.recording.bootstrap)
+        return Proxy(pod, folder, self._dns.place, self.authority, override, added)

@@ -3,7 +3,8 @@
 `tests/recordings/part/name/` holds
 
 - `recording.json`: the versions, the day, the digest of each manifest, what all proxies' bootstraps
-  add, and the `calls`: what kubectl and istioctl answered, in order, where the control plane did.
+  add, and those of pods that have a configuration of their own; and the `calls`: what kubectl and
+  istioctl answered, in order, where the control plane did.
 - `NN/state.json`, the objects of a state: NN counts the states in the order in which the
   transcripts reach them. And `NN/POD.NAMESPACE.json`, what istiod had sent to that proxy.
 
@@ -67,7 +68,8 @@ class State:
 class Recording:
     """All of one example. `inputs` gives the digests that `digests` gives.
 
-    `held` is why no replay plays it; then its states have no proxies.
+    `bootstraps` has by POD.NAMESPACE what takes the place of `bootstrap` in some proxies. `held` is
+    why no replay plays it; then its states have no proxies.
     """
 
     istio: str
@@ -79,6 +81,7 @@ class Recording:
     bootstrap: dict[str, Any]
     calls: list[Call]
     states: list[State] = field(default_factory=list)
+    bootstraps: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: str = ""
 
 

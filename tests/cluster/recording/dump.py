@@ -6,6 +6,8 @@ it; private keys are redacted there, and of Secrets only the names are kept.
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import Any
 
 from cluster.recording.settling import Object, ask_istiod, get, has_proxy, is_running, name
@@ -20,6 +22,13 @@ _PARTS = {
     "extensions": ("EcdsConfigDump", "ecdsFilters", ("ecdsFilter",)),
     "routes": ("RoutesConfigDump", "dynamicRouteConfigs", ("routeConfig",)),
 }
+BOOTSTRAP = "/etc/istio/proxy/envoy-rev.json"
+"""Where a proxy has its bootstrap."""
+
+_FROM_BOOTSTRAP = ("layered_runtime", "stats_config")
+_OWN_CONFIG = "proxy.istio.io/config"
+"""The annotation by which a pod's bootstrap may differ from all others'."""
+
 _CERTIFICATES = frozenset({"istio-ca-root-cert", "istio-ca-crl", "kube-root-ca.crt"})
 """ConfigMaps that istiod and Kubernetes fill anew on each cluster; a replay makes its own."""
 
@@ -27,7 +36,8 @@ _CERTIFICATES = frozenset({"istio-ca-root-cert", "istio-ca-crl", "kube-root-ca.c
 def state(*, proxies: bool = True) -> dict[str, Any]:
     """`objects` of the state, and by POD.NAMESPACE what each proxy was sent as `proxies`.
 
-    Without `proxies`, none of them is asked for.
+    `bootstraps` are those of proxies that have a configuration of their own. Without `proxies`,
+    none of them is asked for.
     """
     pods = get("pods")
     mounted = {(p["metadata"]["namespace"], name) for p in pods for name in _config_maps(p)}
@@ -38,8 +48,25 @@ def state(*, proxies: bool = True) -> dict[str, Any]:
         for item in get("configmaps")
         if (item["metadata"]["namespace"], item["metadata"]["name"]) in mounted
     ]
-    asked = [pod for pod in pods if proxies and has_proxy(pod) and is_running(pod)]
-    return {"objects": objects, "proxies": {name(pod): resources(name(pod)) for pod in asked}}
+    running = [pod for pod in pods if proxies and has_proxy(pod) and is_running(pod)]
+    own = [pod for pod in running if _OWN_CONFIG in pod["metadata"].get("annotations", {})]
+    return {
+        "objects": objects,
+        "proxies": {name(pod): resources(name(pod)) for pod in running},
+        "bootstraps": {name(pod): _bootstrap(**pod["metadata"]) for pod in own},
+    }
+
+
+def of_bootstrap(text: str) -> dict[str, Any]:
+    """What a bootstrap has, and a replay must have too."""
+    whole = json.loads(text)
+    return {name: whole[name] for name in _FROM_BOOTSTRAP if name in whole}
+
+
+def _bootstrap(namespace: str, name: str, **_: Any) -> dict[str, Any]:
+    kubectl = ["kubectl", "-n", namespace, "exec", name, "-c", "istio-proxy", "--"]
+    done = subprocess.run([*kubectl, "cat", BOOTSTRAP], capture_output=True, check=True)
+    return of_bootstrap(done.stdout.decode())
 
 
 def resources(proxy: str) -> dict[str, Any]:

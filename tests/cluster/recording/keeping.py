@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,10 @@ from lab.states import Call, Recording, State
 from lab.versions import Istio
 
 from cluster.parts import kubernetes_version
-from cluster.recording import record
+from cluster.recording import dump, record
 from cluster.recording.comparing import Roles, differing, differing_states
 from cluster.recording.record import Played
 from cluster.world import World
-
-_BOOTSTRAP = "/etc/istio/proxy/envoy-rev.json"
-_FROM_BOOTSTRAP = ("layered_runtime", "stats_config")
 
 Report = Callable[[str], None]
 
@@ -28,8 +24,9 @@ def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[
     """Plays an example on a cluster of its own, which has ended when this returns."""
     world.up(istio, example.settings.get("meshConfig"), say=report)
     try:
+        bootstrap = _bootstrap(world)  # of the gateway before a transcript can change it
         played = record.play(example, world, report)
-        return played, _recording(example, istio, world, played)
+        return played, _recording(example, istio, bootstrap, played)
     finally:
         world.down()
 
@@ -68,7 +65,9 @@ def _is_transcript(name: str) -> bool:
     return name.endswith(".console")
 
 
-def _recording(example: Example, istio: Istio, world: World, played: Played) -> Recording:
+def _recording(
+    example: Example, istio: Istio, bootstrap: dict[str, Any], played: Played
+) -> Recording:
     return Recording(
         istio=istio.label,
         module=istio.module,
@@ -76,7 +75,8 @@ def _recording(example: Example, istio: Istio, world: World, played: Played) -> 
         envoy=istio.envoy,
         recorded=datetime.datetime.now(datetime.UTC).date().isoformat(),
         inputs=states.digests(example, played.transcripts),
-        bootstrap=_bootstrap(world),
+        bootstrap=bootstrap,
+        bootstraps={name: own for one in played.states for name, own in one["bootstraps"].items()},
         calls=[_call(one) for one in played.calls],
         states=[State(one["objects"], one["proxies"]) for one in played.states],
         held=example.held,
@@ -97,7 +97,5 @@ def _call(told: dict[str, Any]) -> Call:
 
 
 def _bootstrap(world: World) -> dict[str, Any]:
-    """What the bootstrap of every proxy has, and a replay must have too."""
     gateway = ["kubectl", "-n", "istio-system", "exec", "deploy/istio-ingressgateway", "--"]
-    whole = json.loads(world.run([*gateway, "cat", _BOOTSTRAP], check=True).stdout)
-    return {name: whole[name] for name in _FROM_BOOTSTRAP if name in whole}
+    return dump.of_bootstrap(world.run([*gateway, "cat", dump.BOOTSTRAP], check=True).stdout)
