@@ -280,5 +280,5 @@ def test_a_sidecar_listens_on_the_ports_of_its_pod_and_passes_on_to_the_applicat
     assert ports == [8080, 9090]
     assert inbound["listenerFilters"] == []
     assert "127.144.3.10:%DOWNSTREAM_LOCAL_PORT%" in str(inbound["filterChains"][0]["filters"][0])
-    assert outbound["listenerFilters"][0]["name"] == "envoy.filters.listener.proxy_protocol"
+    assert outbound["filterChains"][0]["useProxyProto"] is True
     assert http["address"]["socketAddress"]["address"] == "0.0.0.0"  # noqa: S104
