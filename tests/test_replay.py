@@ -10,15 +10,26 @@ from typing import Any
 
 import pytest
 from conftest import Traces
-from lab import isolation
+from lab.addresses import BRIDGE
 from lab.errors import LabError
 from lab.example import Example, load
+from lab.isolation import MACHINE, OWN, isolated
 from lab.istiod import Source
 from lab.play import playing, replay
 from lab.replay import Replay
-from lab.states import BRIDGE
 
 ORDERS = "cluster/orders"
+
+
+# Both ways to have the cluster's addresses, or the one that this machine allows.
+NETWORKS = (OWN, MACHINE) if isolated() else (MACHINE,)
+
+
+@pytest.fixture(autouse=True, params=NETWORKS)
+def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The network in which a test replays."""
+    monkeypatch.setenv("LAB_NETWORK", request.param)
+    return str(request.param)
 
 
 def play(example: Example) -> int:
@@ -136,9 +147,3 @@ def test_a_recording_has_no_key() -> None:
     assert not [text for text in texts if "PRIVATE KEY" in text or "privateKey" in text]
     heads = [json.loads(path.read_text()) for path in load(ORDERS).recordings.glob("*.json")]
     assert [head["istio"] for head in heads] == ["1.31"]
-
-
-def test_the_machines_own_network_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "isolated", lambda: False)
-    with pytest.raises(LabError, match="the cluster's addresses need a network namespace"):
-        play(load(ORDERS))

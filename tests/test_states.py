@@ -13,9 +13,10 @@ from cluster.recording.comparing import Roles, differing, differing_states
 from cluster.recording.dump import of_bootstrap, pruned
 from cluster.recording.settling import is_rolled_out, is_starting
 from lab import states
+from lab.addresses import BRIDGE, CLIENT
 from lab.answers import Answers
 from lab.errors import LabError
-from lab.states import BRIDGE, CLIENT, Call, Recorded, Recording, State
+from lab.states import Call, Recorded, Recording, State
 from lab.transcript import Step, Transcript
 
 

@@ -20,7 +20,6 @@ from lab.cluster import Pod
 from lab.errors import LabError
 from lab.manifests import Object
 from lab.replay import Replay
-from lab.states import PODS, SHADOW
 from lab.states import Call as Answer
 
 _FOLLOW = 0.2  # seconds between two looks at a log that is followed
@@ -68,7 +67,8 @@ def run(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
             pod = _pod(mesh, given, namespace)
             if verb == "logs":
                 return _logs(mesh, call, pod, given)
-            code = _exec(mesh, call, pod, given.container, after)
+            command = [mesh.addresses.inside(word) for word in after]
+            code = _exec(mesh, call, pod, given.container, command)
             if code:
                 call.error(f"command terminated with exit code {code}")
             return code
@@ -91,7 +91,7 @@ def _exec(mesh: Replay, call: Call, pod: Pod, container: str | None, words: list
     mesh.check_containers()
     if words[:2] == ["pilot-agent", "request"] and len(words) == 4:
         status, body = mesh.proxies[pod.id].admin(words[2], "/" + words[3].lstrip("/"))
-        call.print(body.replace(SHADOW, PODS))  # pilot-agent ends each answer with a new line
+        call.print(body)  # pilot-agent ends each answer with a new line
         return 0 if status < 400 else 1
     if words[:1] == ["curl"]:
         return curl.run_in(mesh, call, words[1:], pod)
@@ -131,7 +131,7 @@ def _log(mesh: Replay, pod: Pod, container: str | None) -> Iterator[Callable[[],
             if proxy:
                 proxy.flush_log()
             file.seek(0)
-            return file.read().replace(SHADOW, PODS).splitlines()
+            return file.read().splitlines()
 
         yield read
 

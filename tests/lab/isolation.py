@@ -1,8 +1,8 @@
 """A network of its own for the lab.
 
-No rule of the machine's firewall is there. Where one tracks connections (Docker, ufw and many
-others have such rules), a sidecar would be told the destination that the kernel has tracked, and
-not the one in the PROXY header. And what listens on all addresses there, nobody else can reach.
+No rule of the machine's firewall is there, the cluster's addresses are free, and what listens there
+nobody else can reach. LAB_NETWORK says which network to use: `own`, or `machine` for the machine's,
+as where no other is allowed. If it says nothing, the lab has its own if it can.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.states import PODS, SHADOW
 
 # Of <linux/sched.h>, <linux/sockios.h> and <linux/if.h>.
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _REQUEST = struct.Struct("16sh")  # name and flags of an interface
 
-ADDRESSES = (f"{PODS}0.0/16", f"{SHADOW}0.0/16", "172.18.0.0/16")
-"""Of pods, of applications behind sidecars in the lab, and of node, client and load balancers."""
+OWN, MACHINE = "own", "machine"
+"""What LAB_NETWORK may say."""
 
 _REMEDY = (
     "allow it, on Ubuntu by sysctl kernel.apparmor_restrict_unprivileged_userns=0, in a container "
@@ -48,22 +48,36 @@ def isolate() -> None:
     except OSError as error:
         raise LabError(
             f"this machine allows no network namespace ({error.strerror}): "
-            "where a firewall tracks connections, examples with sidecars fail",
+            "the lab plays on the machine's loopback, and a port under 1024 there needs root",
             remedy=_REMEDY,
         ) from None
 
 
+def wanted() -> str:
+    """Which network the lab is to use: what LAB_NETWORK says, or nothing."""
+    said = os.environ.get("LAB_NETWORK", "")
+    if said not in ("", OWN, MACHINE):
+        raise LabError(f"LAB_NETWORK is {said!r}", remedy=f"it is {OWN} or {MACHINE}, or not set")
+    return said
+
+
 def isolate_if_possible() -> None:
-    """As `isolate`, unless it is done; where that is not allowed, a line says what follows."""
-    if not isolated():
-        try:
-            isolate()
-        except LabError as error:
-            print(f"lab: {error}", file=sys.stderr)
+    """As `isolate`, unless it is done, or LAB_NETWORK wants the machine's network.
+
+    Where that is not allowed, a line says what follows; raises LabError if LAB_NETWORK wants it.
+    """
+    if wanted() == MACHINE or isolated():
+        return
+    try:
+        isolate()
+    except LabError as error:
+        if wanted() == OWN:
+            raise
+        print(f"lab: {error}", file=sys.stderr)
 
 
-def take_addresses() -> None:
-    """Makes the cluster's addresses local to this network: pods, their shadows, node and client.
+def take_networks(networks: Iterable[str]) -> None:
+    """Makes all addresses of networks, each such as `10.244.0.0/16`, local to this network.
 
     Raises LabError where that is not allowed, or where this is the machine's own network.
     """
@@ -76,11 +90,11 @@ def take_addresses() -> None:
     try:
         with IPRoute() as routes:
             (loopback,) = routes.link_lookup(ifname="lo")
-            for network in ADDRESSES:
+            for network in networks:
                 routes.route(
                     "replace", dst=network, type="local", scope="host", table=255, oif=loopback
                 )
-    except NetlinkError as error:
+    except (NetlinkError, OSError) as error:
         raise LabError(f"cannot use the cluster's addresses here: {error}") from None
 
 

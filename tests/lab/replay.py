@@ -6,19 +6,19 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import dns, states
+from lab import addresses, dns, states
+from lab.addresses import NODE, Addresses
 from lab.cluster import Pod, pods_in
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
 from lab.example import REJECTED
-from lab.isolation import take_addresses
 from lab.kubelet import Container
 from lab.manifests import Object
 from lab.mesh import Mesh, bootstrap_override
 from lab.names import known, zone
 from lab.network import Forwarders
 from lab.processes import uninterrupted
-from lab.states import NODE, Recorded, State, object_name
+from lab.states import Recorded, State, object_name
 
 _INITIAL = 1  # the state before the first transcript
 
@@ -31,18 +31,20 @@ class Replay(Mesh):
     """
 
     recording: states.Recording = field(init=False)
+    addresses: Addresses = field(init=False)
     number: int = field(default=0, init=False)  # of the state that runs
     secrets: dict[str, Object] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> Replay:
         binary()
-        take_addresses()
-        self.recording = states.current(self.example)
+        self.addresses, self._guard = addresses.take()
         try:
+            self.recording = states.current(self.example, self.addresses.inside)
             with uninterrupted():
                 self.folder = Path(tempfile.mkdtemp(prefix="lab-"))
-            self._dns = dns.Server((NODE, dns.PORT))
-            self.forwarders = Forwarders(NODE)
+            node = self.addresses.inside(NODE)
+            self._dns = dns.Server((node, dns.PORT))
+            self.forwarders = Forwarders(node)
             self.move_to(_INITIAL)
         except BaseException:
             self.stop()
@@ -60,7 +62,8 @@ class Replay(Mesh):
                 return
             self.number, self.sent = number, self.recording.states[number - 1]
             snapshot = [*self.sent.objects, *self.secrets.values()]
-            self.cluster = Recorded(snapshot)  # type: ignore[assignment]  # until all are recorded
+            # The type is another one until all are recorded.
+            self.cluster = Recorded(snapshot, self.addresses.inside)  # type: ignore[assignment]
             pods = {pod.id: pod for pod in pods_in(self.cluster.snapshot())}
             self._end_all_but(pods)
             self._dns.zone = zone(snapshot)

@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 
@@ -99,7 +99,9 @@ class Server:
             stdin, stdout, stderr = (
                 files.enter_context(_file(pid, caller, number)) for number in (4, 5, 6)
             )
-            code = self._run(Path(path).name, Call(args, cwd, stdin, stdout, stderr, caller))
+            shown = self.mesh.addresses.shown if isinstance(self.mesh, Replay) else None
+            call = Call(args, cwd, stdin, stdout, stderr, caller, shown)
+            code = self._run(Path(path).name, call)
 
     def _release(self, answer: int, code: int) -> None:
         """Gives a caller its exit code, unless it has one."""
@@ -112,8 +114,11 @@ class Server:
     def _run(self, name: str, call: Call) -> int:
         """The exit code of a command."""
         try:
-            if isinstance(self.mesh, Replay) and name in ("kubectl", "istioctl"):
-                return answers.run(self.mesh, self.answers, name, call)
+            if isinstance(self.mesh, Replay):
+                if name in ("kubectl", "istioctl"):
+                    return answers.run(self.mesh, self.answers, name, call)
+                words = [self.mesh.addresses.inside(word) for word in call.args]
+                call = replace(call, args=words)
             return _COMMANDS[name](self.mesh, call)
         except LabError as error:
             self.failures.append(error)

@@ -17,23 +17,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab import transcript
+from lab.addresses import BRIDGE, CLIENT, NODE
 from lab.errors import LabError
 from lab.example import Example
 from lab.manifests import Object, read_manifest
 from lab.recordings import Resources, digest_of, resource_name
 from lab.transcript import Transcript
-
-PODS, SHADOW = "10.244.", "10.52."
-"""How addresses of pods begin, and those of the applications behind sidecars in the lab."""
-
-NODE, CLIENT, BRIDGE = "172.18.0.2", "172.18.0.1", "10.244.0.1"
-"""The one node of the cluster, the client outside of it, and the node as its pods see it."""
 
 _HEAD = "recording.json"
 
@@ -90,9 +85,13 @@ __all__ = ["Recorded", "Recording", "Resources", "State", "current", "digest_of"
 
 @dataclass(frozen=True)
 class Recorded:
-    """The objects of a state, where `Cluster` would have played ones."""
+    """The objects of a state, where `Cluster` would have played ones.
+
+    `inside` gives the lab's address for one of the cluster.
+    """
 
     objects: list[Object]
+    inside: Callable[[str], str] = str
 
     def snapshot(self) -> list[Object]:
         """All objects but pods that do not run."""
@@ -104,7 +103,7 @@ class Recorded:
         ]
 
     def unused_address(self) -> str:
-        return NODE
+        return self.inside(NODE)
 
     def client_address(self, balancer: str = "") -> str:
         """Whom a pod sees when the client outside calls the address of a load balancer.
@@ -115,15 +114,16 @@ class Recorded:
             if item["kind"] == "Service" and item["spec"].get("externalTrafficPolicy") == "Local":
                 ingress = item["status"]["loadBalancer"].get("ingress", [])
                 if balancer in [place.get("ip") for place in ingress]:
-                    return CLIENT
-        return BRIDGE
-
-    def as_in_a_pod(self, text: str) -> str:
-        return text.replace(SHADOW, PODS)
+                    return self.inside(CLIENT)
+        return self.inside(BRIDGE)
 
 
-def load(folder: Path) -> Recording | None:
-    """The recording of an example, or None if there is none."""
+def load(folder: Path, inside: Callable[[str], str] = str) -> Recording | None:
+    """The recording of an example, or None if there is none.
+
+    `inside` gives the lab's addresses for those of the cluster in all that is to run. What was
+    answered stays as it was said.
+    """
     if not (folder / _HEAD).exists():
         return None
     head = json.loads((folder / _HEAD).read_text())
@@ -131,17 +131,18 @@ def load(folder: Path) -> Recording | None:
         Call(**call | {"step": tuple(call["step"]), "args": tuple(call["args"])})
         for call in head.pop("calls")
     ]
+    head["bootstrap"] = json.loads(inside(json.dumps(head["bootstrap"])))
     known: dict[tuple[str, str, str], Any] = {}
-    states = [_read(path.parent, known) for path in sorted(folder.glob("*/state.json"))]
+    states = [_read(path.parent, inside, known) for path in sorted(folder.glob("*/state.json"))]
     return Recording(**head, calls=calls, states=states)
 
 
-def current(example: Example) -> Recording:
-    """The recording of an example that is still what was recorded.
+def current(example: Example, inside: Callable[[str], str] = str) -> Recording:
+    """The recording of an example that is still what was recorded; `inside` as in `load`.
 
     Raises LabError with the file that has changed since, or if there is no recording.
     """
-    recording = load(example.recordings)
+    recording = load(example.recordings, inside)
     remedy = f"make cluster-record EXAMPLE={example.name}"
     if recording is None:
         raise LabError("has no recording of a cluster", where=example.folder, remedy=remedy)
@@ -199,11 +200,13 @@ def object_name(item: Object) -> str:
     return f"{item['kind']} {metadata['namespace']}/{metadata['name']}"
 
 
-def _read(folder: Path, known: dict[tuple[str, str, str], Any]) -> State:
+def _read(
+    folder: Path, inside: Callable[[str], str], known: dict[tuple[str, str, str], Any]
+) -> State:
     """One state; `known` are the contents of those before, by file, kind and name."""
-    objects = json.loads((folder / "state.json").read_text())
+    objects = json.loads(inside((folder / "state.json").read_text()))
     proxies = {
-        path.stem: json.loads(path.read_text())
+        path.stem: json.loads(inside(path.read_text()))
         for path in sorted(folder.glob("*.json"))
         if path.name != "state.json"
     }
