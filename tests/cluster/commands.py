@@ -10,14 +10,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.example import load
+from lab.errors import LabError
+from lab.example import Example, find_all, load
+from lab.paths import TEST_EXAMPLES
 from lab.versions import ISTIO, ISTIOS, Istio
 
 from cluster import needs
 from cluster.errors import ClusterError
 from cluster.kept import Say
 from cluster.paths import FOLDER, ROOT
-from cluster.recording import keeping
+from cluster.recording import choosing, keeping, several
 from cluster.world import World, build, components
 
 _ABOUT = """
@@ -45,12 +47,12 @@ def run(words: Sequence[str]) -> int:
         if asked.command == "build":
             return _build(asked.istio)
         if asked.command == "record":
-            return _record(World(asked.folder.with_name("cluster-record")), asked)
+            return _record(asked)
         if asked.command == "down":
             print("The cluster has ended." if world.down() else "There was no cluster.")
             return 0
         return _run(world, asked.argv, outside=asked.outside)
-    except ClusterError as error:
+    except (ClusterError, LabError) as error:
         print(f"cluster: {error}", file=sys.stderr)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
@@ -83,25 +85,54 @@ def _build(label: str) -> int:
     return 0
 
 
-def _record(world: World, asked: argparse.Namespace) -> int:
+def _record(asked: argparse.Namespace) -> int:
     """Each example on a cluster of its own, apart from one that a reader has up."""
-    istio, code = _istio(asked.istio), 0
-    needs.check(built=_built(istio))
-    for example in [load(name) for name in asked.example]:
-        say = _clock()
-        say(example.name)
-        played, new = keeping.play(example, istio, world, say)
-        for number, what in sorted(played.moving.items()):
-            print(
-                f"cluster: {example.name}: state {number} was not at rest: {what}", file=sys.stderr
-            )
-        if not asked.check:
-            keeping.save(example, played, new)
-            continue
-        for line in keeping.compare(example, played, new):
-            print(f"cluster: {line}", file=sys.stderr)
-            code = 1
-    return code
+    say, examples = _clock(), [load(name) for name in asked.example]
+    if asked.minutes:
+        examples = _chosen(asked, say)
+    elif not examples:
+        examples = _moved()
+    needs.check(built=_built(ISTIO))
+    build(ISTIO, say)
+    folder = asked.folder.with_name(f"{asked.folder.name}-record")
+    if asked.example and len(examples) == 1:
+        return _record_one(World(folder), examples[0], say, check=asked.check)
+    places = [asked.folder.with_name(f"{asked.folder.name}-{n + 1}") for n in range(asked.at_once)]
+    say(f"{len(examples)} examples; what they print is in {_short(folder / 'plays')}")
+    began = time.monotonic()
+    options = ["--check"] if asked.check else []
+    done = several.Crew(places, folder / "plays", options, say).run(examples)
+    say(several.summary(done, time.monotonic() - began))
+    return 1 if any(one.code for one in done) else 0
+
+
+def _moved() -> list[Example]:
+    """Those that were recorded on a cluster before."""
+    return [one for one in [*find_all(), *find_all(TEST_EXAMPLES)] if one.on_cluster]
+
+
+def _chosen(asked: argparse.Namespace, say: Say) -> list[Example]:
+    """What a run of CI plays in the given minutes."""
+    chosen = choosing.choose(_moved(), asked.minutes, asked.since)
+    for line in choosing.described(chosen):
+        say(line)
+    return [one.example for one in chosen if one.played]
+
+
+def _record_one(world: World, example: Example, say: Say, *, check: bool) -> int:
+    say(f"{example.name}: begins")
+    played, new = keeping.play(example, ISTIO, world, say)
+    for number, what in sorted(played.moving.items()):
+        print(f"cluster: {example.name}: state {number} was not at rest: {what}", file=sys.stderr)
+    if not check:
+        written = keeping.save(example, played, new)
+        say(f"{example.name}: {'written' if written else 'nothing differs'}")
+        return 0
+    wrong = keeping.compare(example, played, new)
+    for line in wrong:
+        print(f"cluster: {line}", file=sys.stderr)
+    say(f"{example.name}: {'differs' if wrong else 'nothing differs'}")
+    return 1 if wrong else 0
 
 
 def _built(istio: Istio) -> bool:
@@ -135,6 +166,10 @@ def _script(world: World) -> str:
     setting = f"PYTHONPATH={shlex.quote(str(ROOT / 'tests'))}"
     path.write_text(f'#!/bin/sh\nexport {setting}\n{shlex.join(words)} "$@"\n')
     path.chmod(0o755)
+    return _short(path)
+
+
+def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
@@ -156,9 +191,15 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what)
         command.add_argument("--istio", default=ISTIO.label, help=f"one of {', '.join(ISTIOS)}")
     record = commands.add_parser("record", help="play examples, each on a new cluster, and keep it")
-    record.add_argument("example", nargs="+", metavar="EXAMPLE", help="its part/name")
+    record.add_argument(
+        "example", nargs="*", metavar="EXAMPLE", help="its part/name; else all recorded on one"
+    )
     record.add_argument("--check", action="store_true", help="write nothing, fail if it differs")
-    record.add_argument("--istio", default=ISTIO.label, help=f"one of {', '.join(ISTIOS)}")
+    record.add_argument("--at-once", type=int, default=1, metavar="N", help="N side by side")
+    record.add_argument(
+        "--minutes", type=float, metavar="N", help="what commits touched, and others in turn"
+    )
+    record.add_argument("--since", metavar="COMMIT", help="touched since then, with --minutes")
     commands.add_parser("down", help="end it; nothing of it is left")
     inside = commands.add_parser("run", help="run a program in it, or a shell")
     inside.add_argument("--outside", action="store_true", help="as a client outside of it")

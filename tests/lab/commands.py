@@ -171,7 +171,7 @@ def _recorded_here(given: argparse.Namespace) -> Iterator[Example]:
     """Those that the lab records; the others are recorded on a cluster."""
     for example in _examples(given, agent=True):
         if example.on_cluster:
-            print(f"{example.name}: on a cluster, by make cluster-record EXAMPLE={example.name}")
+            print(f"{example.name}: on a cluster, by make record EXAMPLE={example.name}")
         else:
             yield example
 

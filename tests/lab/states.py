@@ -2,9 +2,9 @@
 
 `tests/recordings/part/name/` holds
 
-- `recording.json`: the versions, the day, the digest of each manifest, what all proxies' bootstraps
-  add, and those of pods that have a configuration of their own; and the `calls`: what kubectl and
-  istioctl answered, in order, where the control plane did.
+- `recording.json`: the versions, the day, the `seconds` that it took, the digest of each manifest,
+  what all proxies' bootstraps add, and those of pods that have a configuration of their own; and
+  the `calls`: what kubectl and istioctl answered, in order, where the control plane did.
 - `NN/state.json`, the objects of a state: NN counts the states in the order in which the
   transcripts reach them. And `NN/POD.NAMESPACE.json`, what istiod had sent to that proxy.
 
@@ -78,9 +78,20 @@ class Recording:
     states: list[State] = field(default_factory=list)
     bootstraps: dict[str, dict[str, Any]] = field(default_factory=dict)
     held: str = ""
+    seconds: int = 0  # from the start of its cluster to the end of it; 0 if it was not measured
 
 
-__all__ = ["Recorded", "Recording", "Resources", "State", "current", "digest_of", "load", "save"]
+__all__ = [
+    "Recorded",
+    "Recording",
+    "Resources",
+    "State",
+    "current",
+    "digest_of",
+    "head",
+    "load",
+    "save",
+]
 
 
 @dataclass(frozen=True)
@@ -124,17 +135,24 @@ def load(folder: Path, inside: Callable[[str], str] = str) -> Recording | None:
     `inside` gives the lab's addresses for those of the cluster in all that is to run. What was
     answered stays as it was said.
     """
-    if not (folder / _HEAD).exists():
+    told = head(folder)
+    if not told:
         return None
-    head = json.loads((folder / _HEAD).read_text())
     calls = [
         Call(**call | {"step": tuple(call["step"]), "args": tuple(call["args"])})
-        for call in head.pop("calls")
+        for call in told.pop("calls")
     ]
-    head["bootstrap"] = json.loads(inside(json.dumps(head["bootstrap"])))
+    for part in ("bootstrap", "bootstraps"):
+        told[part] = json.loads(inside(json.dumps(told.get(part, {}))))
     known: dict[tuple[str, str, str], Any] = {}
     states = [_read(path.parent, inside, known) for path in sorted(folder.glob("*/state.json"))]
-    return Recording(**head, calls=calls, states=states)
+    return Recording(**told, calls=calls, states=states)
+
+
+def head(folder: Path) -> dict[str, Any]:
+    """All of a recording but its states; empty if there is none."""
+    path = folder / _HEAD
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def current(example: Example, inside: Callable[[str], str] = str) -> Recording:
@@ -143,7 +161,7 @@ def current(example: Example, inside: Callable[[str], str] = str) -> Recording:
     Raises LabError with the file that has changed since, or if there is no recording.
     """
     recording = load(example.recordings, inside)
-    remedy = f"make cluster-record EXAMPLE={example.name}"
+    remedy = f"make record EXAMPLE={example.name}"
     if recording is None:
         raise LabError("has no recording of a cluster", where=example.folder, remedy=remedy)
     now, then = digests(example), recording.inputs
@@ -162,14 +180,14 @@ def save(folder: Path, recording: Recording) -> None:
     """Replaces the recording of an example."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    head = asdict(recording)
-    del head["states"]
+    told = asdict(recording)
+    del told["states"]
     if not recording.held:
-        del head["held"]
-    head["calls"] = [
-        {key: value for key, value in call.items() if value is not None} for call in head["calls"]
+        del told["held"]
+    told["calls"] = [
+        {key: value for key, value in call.items() if value is not None} for call in told["calls"]
     ]
-    _dump(folder / _HEAD, head)
+    _dump(folder / _HEAD, told)
     written: dict[tuple[str, str], str] = {}
     for number, state in enumerate(recording.states, 1):
         _write(folder / f"{number:02}", state, written)

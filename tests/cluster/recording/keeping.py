@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lab import states, transcript
@@ -22,21 +24,28 @@ Report = Callable[[str], None]
 
 def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[Played, Recording]:
     """Plays an example on a cluster of its own, which has ended when this returns."""
+    began = time.monotonic()
     world.up(istio, example.settings.get("meshConfig"), say=report)
     try:
         bootstrap = _bootstrap(world)  # of the gateway before a transcript can change it
         played = record.play(example, world, report)
-        return played, _recording(example, istio, bootstrap, played)
+        new = _recording(example, istio, bootstrap, played)
     finally:
         world.down()
+    return played, replace(new, seconds=round(time.monotonic() - began))
 
 
-def save(example: Example, played: Played, new: Recording) -> None:
-    """Writes transcripts and recording, unless they differ in nothing but what may differ."""
-    if compare(example, played, new):
-        for script in played.transcripts:
-            script.path.write_text(script.text())
-        states.save(example.recordings, new)
+def save(example: Example, played: Played, new: Recording) -> bool:
+    """Writes transcripts and recording, and tells so, unless only what may differ does.
+
+    Then all of it is new: the names, addresses and times in it belong together.
+    """
+    if not compare(example, played, new):
+        return False
+    for script in played.transcripts:
+        script.path.write_text(script.text())
+    states.save(example.recordings, new)
+    return True
 
 
 def compare(example: Example, played: Played, new: Recording) -> list[str]:

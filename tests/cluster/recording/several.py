@@ -1,0 +1,121 @@
+"""Records several examples, each by a process of its own, some of them side by side."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+
+from lab.example import Example
+from lab.processes import spawn, stop, uninterrupted
+
+from cluster.paths import python_environment
+
+_GRACE = 40.0  # seconds in which a cluster ends
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one example: its exit code, the last line that it printed, and its errors."""
+
+    example: Example
+    code: int
+    outcome: str
+    said: list[str]
+    seconds: float
+
+
+@dataclass
+class Crew:
+    """Processes that record, each at a place of its own: a folder for its cluster."""
+
+    places: list[Path]
+    logs: Path  # where each leaves a file of what it prints
+    options: Sequence[str]  # of `record`
+    report: Report
+    _running: dict[Popen[bytes], tuple[Example, Path, float]] = field(default_factory=dict)
+
+    def run(self, examples: Sequence[Example]) -> list[Done]:
+        """Records all, and gives what became of them, in the order in which they ended.
+
+        Whatever happens, Ctrl-C too, all of them end with their clusters.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        waiting, free, done = list(examples), list(self.places), []
+        try:
+            while waiting or self._running:
+                while waiting and free:
+                    self._start(waiting.pop(0), free.pop(0))
+                process = self._ended()
+                example, place, began = self._running.pop(process)
+                free.append(place)
+                stop(process, 0)
+                done.append(self._result(example, process.returncode, time.monotonic() - began))
+        finally:
+            self._end()
+        return done
+
+    def _start(self, example: Example, place: Path) -> None:
+        self.report(f"{example.name}: begins")
+        command = [sys.executable, "-m", "cluster", "--folder", str(place), "record"]
+        out, err = self._files(example)
+        with out.open("wb") as stdout, err.open("wb") as stderr, uninterrupted():
+            process = spawn(
+                [*command, *self.options, str(example.folder)],
+                stdout=stdout,
+                stderr=stderr,
+                env=python_environment(),
+            )
+            self._running[process] = (example, place, time.monotonic())
+
+    def _files(self, example: Example) -> tuple[Path, Path]:
+        stem = example.name.replace("/", "-")
+        return self.logs / f"{stem}.log", self.logs / f"{stem}.errors"
+
+    def _ended(self) -> Popen[bytes]:
+        """Waits for the end of one of them."""
+        with ExitStack() as stack:
+            waits = select.poll()
+            found = {}
+            for process in self._running:
+                number = os.pidfd_open(process.pid)
+                stack.callback(os.close, number)
+                waits.register(number, select.POLLIN)
+                found[number] = process
+            return found[waits.poll()[0][0]]
+
+    def _result(self, example: Example, code: int, seconds: float) -> Done:
+        out, err = self._files(example)
+        said = err.read_text(errors="replace").splitlines()
+        last = (out.read_text(errors="replace").splitlines() or [""])[-1]
+        known, found, outcome = last.partition(f"{example.name}: ")
+        outcome = outcome if found and not known.strip(" 0123456789.s") else "failed"
+        self.report(f"{example.name}: {outcome}, {seconds:.0f} s")
+        for line in said:
+            print(line, file=sys.stderr, flush=True)
+        return Done(example, code, outcome, said, seconds)
+
+    def _end(self) -> None:
+        for process in self._running:
+            os.killpg(process.pid, signal.SIGTERM)
+        for process in self._running:
+            stop(process, _GRACE)
+
+
+def summary(done: Sequence[Done], seconds: float) -> str:
+    """How many had each outcome, in a line, with the names of those that did not hold."""
+    counts = Counter(one.outcome for one in done)
+    kinds = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    bad = [one.example.name for one in done if one.code]
+    names = f" ({', '.join(bad)})" if bad else ""
+    return f"{len(done)} examples: {kinds}{names}, {seconds:.0f} s"
