@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,16 @@ def test_calls_that_change_the_cluster_are_known(
 def test_logs_of_istiod_are_an_answer_of_the_control_plane() -> None:
     assert call.asks_istiod(["deploy/istiod"])
     assert not call.asks_istiod(["deploy/ledger", "-c", "istio-proxy"])
+
+
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])
+def test_no_key_that_kubectl_prints_is_kept(kind: str) -> None:
+    key = f"-----BEGIN {kind}-----\nabc\n-----END {kind}-----"
+    encoded = base64.b64encode(f"{key}\n".encode()).decode()
+    certificate = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nabc\n").decode()
+    printed = f"  tls.crt: {certificate}\n  tls.key: {encoded}\n{key}\n"
+    kept = f"  tls.crt: {certificate}\n  tls.key: <private key>\n<private key>\n"
+    assert call.without_keys(printed) == kept
 
 
 def test_a_deployment_is_rolled_out_when_all_replicas_are_of_its_template() -> None:

@@ -9,9 +9,12 @@ environment that is just the objects as they are, without a wait.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +45,12 @@ LIVE = frozenset(["exec", "logs", "port-forward", "attach", "cp", "debug", "prox
 """What the lab runs itself; `logs` of istiod is an answer of the control plane."""
 
 NAMES_ONLY = "RECORDING_NAMES_ONLY"
+
+_PEM_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
+_REDACTED = "<private key>"
 
 _FLUSH = 1.3  # seconds: a proxy writes its log once a second
 _OPTIONS_WITH_VALUE = frozenset({"-n", "--namespace", "--context", "--kubeconfig", "-c", "-l"})
@@ -91,7 +100,7 @@ def run(real: str, args: list[str]) -> dict[str, Any]:
     """Runs the program on this process's files and keeps what it writes.
 
     `out` has standard output, and `err` standard error unless both go to one place: then `out` has
-    the two in their order.
+    the two in their order. Private keys are left out.
     """
     merged = os.path.samestat(os.fstat(1), os.fstat(2))
     pipe = subprocess.PIPE
@@ -106,11 +115,26 @@ def run(real: str, args: list[str]) -> dict[str, Any]:
         thread.start()
     for thread in threads:
         thread.join()
-    texts = {name: b"".join(parts).decode(errors="replace") for name, parts in kept.items()}
+    texts = {
+        name: without_keys(b"".join(parts).decode(errors="replace")) for name, parts in kept.items()
+    }
     if merged:
         del texts["err"]
     code = process.wait()
     return texts | {"exit": code if code >= 0 else 128 - code}
+
+
+def without_keys(text: str) -> str:
+    """A text as it may be kept: `create secret -o yaml`, whose reader is a pipe, prints keys."""
+
+    def kept(found: re.Match[str]) -> str:
+        try:
+            data = base64.b64decode(found[0], validate=True)
+        except binascii.Error:  # no base64
+            return found[0]
+        return _REDACTED if b"PRIVATE KEY-----" in data else found[0]
+
+    return _BASE64.sub(kept, _PEM_KEY.sub(_REDACTED, text))
 
 
 def _copy(source: IO[bytes] | None, to: int, kept: list[bytes]) -> None:
