@@ -31,11 +31,11 @@ from lab.example import Example, find_all, load
 from lab.istiod import Istiod, Source
 from lab.manifests import Object, read_manifest
 from lab.masks import keep_recorded, mask
-from lab.paths import EXAMPLES, ROOT
+from lab.paths import EXAMPLES, ROOT, TEST_EXAMPLES
 from lab.play import Playing, playing
 from lab.recordings import Recording, Verdict, digest_of
 
-SHOP = "tricks/direct-response"
+SHOP = "lab/shop"
 
 # Transcripts
 
@@ -808,7 +808,7 @@ def test_what_the_lab_does_not_play_it_refuses_by_name(
 def test_objects_come_back_as_yaml_and_json(sh: Sh) -> None:
     as_yaml, _ = sh("kubectl get vs shop -n shop -o yaml")
     as_json, _ = sh("kubectl get vs shop -n shop -o json")
-    (applied,) = read_manifest((EXAMPLES / SHOP / "health-check.yaml").read_text(), Path("x"))
+    (applied,) = read_manifest((TEST_EXAMPLES / SHOP / "health-check.yaml").read_text(), Path("x"))
     assert yaml.safe_load(as_yaml) == json.loads(as_json)
     assert json.loads(as_json)["spec"] == applied["spec"]
 

@@ -22,7 +22,7 @@ from lab.manifests import Object
 from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 from lab.play import Playing, playing
 
-SHOP = "tricks/direct-response"
+SHOP = "lab/shop"
 
 # From Secrets to Envoy
 
@@ -250,7 +250,7 @@ def test_a_secret_that_cannot_be_made_is_refused_in_kubectls_words(
 
 # A gateway that ends TLS
 
-HOSTS = "problems/duplicate-tls-hosts"
+HOSTS = "lab/hosts"
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def find_all(under: Path = EXAMPLES) -> list[Example]:
 
 
 def _example(folder: Path) -> Example:
-    """One that only tests play has its recordings beside it."""
-    name = "/".join(folder.parts[-2:])
-    own = folder.is_relative_to(TEST_EXAMPLES)
-    return Example(name, folder, folder / "recordings" if own else RECORDINGS / name)
+    """One that only tests play has its recordings beside it, and so has a copy of it."""
+    name, beside = "/".join(folder.parts[-2:]), folder / "recordings"
+    own = folder.is_relative_to(TEST_EXAMPLES) or beside.exists()
+    return Example(name, folder, beside if own else RECORDINGS / name)
