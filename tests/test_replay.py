@@ -147,3 +147,15 @@ def test_a_recording_has_no_key() -> None:
     assert not [text for text in texts if "PRIVATE KEY" in text or "privateKey" in text]
     heads = [json.loads(path.read_text()) for path in load(ORDERS).recordings.glob("*.json")]
     assert [head["istio"] for head in heads] == ["1.31"]
+
+
+def test_two_replays_at_a_time_share_no_address(network: str) -> None:
+    example = load(ORDERS)
+    with playing(example, Source.RECORDED) as one:
+        if network == MACHINE:
+            with playing(example, Source.RECORDED) as other:
+                replay(other, lambda _: None)
+        else:
+            with pytest.raises(LabError, match="other labs in this network have all addresses"):
+                play(example)
+        replay(one, lambda _: None)

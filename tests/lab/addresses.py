@@ -66,24 +66,24 @@ class Addresses:
 
 
 def take() -> tuple[Addresses, socket.socket]:
-    """The cluster's addresses as they are, if this network is the lab's own, or loopback ones.
+    """The cluster's addresses as they are, if this network is for this lab alone, or loopback ones.
 
     And the socket that keeps other labs away from them until it is closed. Raises LabError if they
-    have them all, or if LAB_NETWORK asks for what cannot be had.
+    have them all, or if LAB_NETWORK wants what cannot be had.
     """
     wanted = isolation.wanted()
     if wanted != isolation.MACHINE:
         try:
             isolation.take_networks(f"{network}.0.0/16" for network in (PODS, SHADOW, MACHINES))
-            return _first_free([Addresses()])
+            return _first_free([Addresses()], 0)
         except LabError:
             if wanted == isolation.OWN:
                 raise
-    return _first_free([Addresses.mapped(number) for number in _NUMBERS])
+    return _first_free([Addresses.mapped(number) for number in _NUMBERS], _PATIENCE)
 
 
-def _first_free(possible: list[Addresses]) -> tuple[Addresses, socket.socket]:
-    deadline = time.monotonic() + _PATIENCE
+def _first_free(possible: list[Addresses], patience: float) -> tuple[Addresses, socket.socket]:
+    deadline = time.monotonic() + patience
     while True:
         for addresses in possible:
             guard = socket.socket()
@@ -93,7 +93,7 @@ def _first_free(possible: list[Addresses]) -> tuple[Addresses, socket.socket]:
             guard.close()
         if time.monotonic() > deadline:
             raise LabError(
-                f"other labs have all addresses: {len(possible)} play in this network",
+                "other labs in this network have all addresses",
                 remedy="wait for one to end, or leave its shell",
             )
         time.sleep(_POLL)
