@@ -82,8 +82,9 @@ check-recordings: $(READY) $(GO_NEEDED) ## Record again without writing, and fai
 lab-record lab-check: $(GO_TOOLS)
 	@$(LAB) $(@:lab-%=%) $(EXAMPLE)
 
-matrix: $(READY) ## Play examples on each Envoy that Istio ships, and keep what held [EXAMPLE=…]
+matrix: $(READY) $(GO_NEEDED) ## Play examples on each Envoy that Istio ships, and on a cluster of Istio 1.30 [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
+	@$(CLUSTER) matrix $(EXAMPLE)
 
 mutate: $(GO_TOOLS) ## Change each value of the manifests, and list what no transcript notices [EXAMPLE=…]
 	@$(LAB) mutate $(EXAMPLE)

@@ -80,8 +80,7 @@ def test_an_edited_file_is_named_with_what_to_do(
     change(held.folder / file, old, new)
     assert commands.run(["play", ORDERS]) == 1
     assert capsys.readouterr().err == (
-        f"lab: {held.folder / file}:1: has changed since {day} "
-        f"(make record EXAMPLE={ORDERS})\n"
+        f"lab: {held.folder / file}:1: has changed since {day} (make record EXAMPLE={ORDERS})\n"
     )
 
 

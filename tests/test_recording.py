@@ -10,17 +10,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster import commands, needs
 from cluster.errors import ClusterError
-from cluster.recording import choosing, keeping, several
+from cluster.recording import choosing, keeping, record, several, watching
 from cluster.recording.record import Played
+from cluster.world import World
 from conftest import eventually
 from lab import states, transcript
+from lab.errors import LabError
 from lab.example import Example
 from lab.paths import ROOT
-from lab.states import Call, Recording
+from lab.states import Call, Recording, State
 from lab.transcript import Transcript
 
 # Which examples a run of CI plays
@@ -319,3 +322,57 @@ def test_a_machine_that_cannot_run_clusters_is_told_before_anything_is_built(
     assert "cluster/orders: " in out
     assert err.splitlines()[0] == "cluster: this machine cannot run a cluster"
     assert "not allowed: CAP_" in err
+
+
+# Watching a play for what differs
+
+
+def test_what_differs_is_found_by_roles_and_a_play_may_end_at_it(
+    recorded: Example, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (recorded.folder / "1-a.console").write_text(
+        "# A.\n\n$ one\nat 10.244.0.4\n\n$ two\nsee https://istio.io/v1.31/docs\n\n"
+        "$ three\n3\n\n$ four\n4\n"
+    )
+    says = ["at 10.244.0.9", "see https://istio.io/v1.30/docs", "4", "5"]
+    before, after = (state_with_pod(name, ip) for name, ip in (("a", "4"), ("b", "9")))
+    states.save(recorded.recordings, replace(RECORDING, states=[State(before, {})]))
+    monkeypatch.setattr(record, "states_of", lambda _: [{"objects": after, "proxies": {}}])
+    seen = 0
+
+    def play(example: Example, *_: object) -> None:
+        nonlocal seen
+        script = transcript.read(example.transcripts[0])
+        for step, line in zip(script.steps, says, strict=True):
+            seen += 1
+            _[-1](script, step, replace(step, output=(line,)))  # type: ignore[operator]
+        raise LabError("no end after 240 s: five", where=script.path, line=9)
+
+    monkeypatch.setattr(record, "play", play)
+    found = watching.differences(recorded, World(tmp_path), print)
+    assert [(one.error.line, one.stops) for one in found] == [(9, False), (12, False), (9, True)]
+    assert found[0].error.cause == (
+        "the output of `three` differs\n--- recorded\n+++ now\n@@ -1 +1 @@\n-3\n+4"
+    )
+    seen = 0
+    assert len(watching.differences(recorded, World(tmp_path), print, first=True)) == 1
+    assert seen == 3
+
+
+def state_with_pod(name: str, address: str) -> list[Any]:
+    owner = {"kind": "ReplicaSet", "name": "shop-5d9f6c7b8"}
+    metadata = {
+        "name": f"shop-5d9f6c7b8-aaaa{name}",
+        "namespace": "shop",
+        "ownerReferences": [owner],
+    }
+    spec = {"containers": [], "serviceAccountName": "default"}
+    status = {"phase": "Running", "podIP": f"10.244.0.{address}"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
+    return [pod]
+
+
+def test_an_example_that_was_never_recorded_cannot_be_compared(tmp_path: Path) -> None:
+    example = Example("part/a", tmp_path, tmp_path / "recordings")
+    with pytest.raises(LabError, match=r"was never recorded on a cluster \(record it: make record"):
+        watching.differences(example, World(tmp_path), print)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from lab import commands, envoy, matrix, tools, versions
 from lab.errors import LabError
-from lab.example import Example, find_all
+from lab.example import Example, find_all, load
 from lab.paths import ROOT
 from lab.play import Difference
 from versions import markdown
 
 SHOP = "lab/shop"
 CHAPTER = "tricks/direct-response"  # one that the table has
+GATEWAY = "problems/gateway-tcp-port"
 TABLE = matrix.load()
 
 Copy = Callable[[str], Example]
@@ -43,6 +44,15 @@ def test_the_table_is_of_the_pinned_versions_and_of_examples_that_are_there() ->
             assert row["cluster"] in versions.ENVOYS
         else:
             assert row["differences"].keys() == versions.ENVOYS.keys()
+
+
+@pytest.mark.parametrize("label", versions.OTHERS)
+def test_what_was_recorded_on_a_cluster_was_played_on_one_of_each_other_istio(label: str) -> None:
+    for example in EXAMPLES:
+        if example.on_cluster:
+            column = TABLE["examples"][example.name].get("istio", {}).get(label, {})
+            digest = matrix.digest(example)
+            assert column.get("digest") == digest, f"run: make matrix EXAMPLE={example.name}"
 
 
 def test_the_page_names_the_same_releases() -> None:
@@ -146,6 +156,51 @@ def test_where_a_play_stopped_is_in_the_row(tmp_path: Path) -> None:
     assert [cell["stops"] for cell in row["differences"]["1.36.4"]] == [True]
 
 
+ON_ISTIO = """\
+differs:
+  - istio: ["1.30"]
+    transcript: 1-test.console
+    shows: [one]
+    reason: Its istioctl is older.
+"""
+
+
+def test_what_differs_on_another_istio_needs_a_reason_of_its_own(tmp_path: Path) -> None:
+    example, found = example_that(tmp_path, ON_ISTIO), [difference(tmp_path)]
+    column, wrong = matrix.column(example, "1.30", found)
+    reason = "Its istioctl is older."
+    cell = {"transcript": "1-test.console", "said": "-two\n+one", "reason": reason}
+    assert (column["differences"], wrong) == ([cell], [])
+    assert matrix.row(example, {"1.36.4": []})[1] == []
+    _, wrong = matrix.row(example, {"1.36.4": [difference(tmp_path)]})
+    assert [error.cause for error in wrong] == ["on Envoy 1.36.4: -two\n+one"]
+
+
+def test_what_nobody_explained_on_another_istio_and_what_does_not_differ_there_are_wrong(
+    tmp_path: Path,
+) -> None:
+    example = example_that(tmp_path, ON_ISTIO)
+    other = [difference(tmp_path, "2-test.console")]
+    assert [str(error) for error in matrix.column(example, "1.30", other)[1]] == [
+        f"{tmp_path}/2-test.console:3: on Istio 1.30: -two\n+one",
+        f"{tmp_path}/lab.yaml: differs: 1-test.console does not differ so on Istio 1.30 "
+        "(remove the entry)",
+    ]
+
+
+def test_a_column_stays_when_the_envoys_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "TABLE", tmp_path / "versions.json")
+    example = load(GATEWAY)
+    with pytest.raises(LabError, match=f"no row of {GATEWAY} .make matrix EXAMPLE={GATEWAY}"):
+        matrix.save_column(example, "1.30", {"digest": "2"})
+    matrix.save({GATEWAY: {"digest": "1"}})
+    matrix.save_column(example, "1.30", {"digest": "2"})
+    matrix.save({GATEWAY: {"digest": "3"}})
+    assert matrix.load()["examples"][GATEWAY] == {"digest": "3", "istio": {"1.30": {"digest": "2"}}}
+
+
 def test_a_reason_explains_nothing_but_what_it_says(tmp_path: Path) -> None:
     both = [difference(tmp_path), difference(tmp_path, said="none of it")]
     both[1].error.cause = "-one\n+two"  # the text is among the recorded lines only
@@ -165,7 +220,16 @@ def test_what_nobody_explained_and_what_no_longer_differs_are_reported(tmp_path:
     ]
 
 
-@pytest.mark.parametrize("differs", ["frogs", "1.36", "[1.36]", "[{envoy: ['1.36']}]"])
+@pytest.mark.parametrize(
+    "differs",
+    [
+        "frogs",
+        "1.36",
+        "[1.36]",
+        "[{envoy: ['1.36']}]",
+        "[{transcript: 1-test.console, shows: [one], reason: It is older.}]",
+    ],
+)
 def test_an_explanation_that_is_none_is_refused(tmp_path: Path, differs: str) -> None:
     with pytest.raises(LabError, match="differs: not a list of versions, each with its transcript"):
         matrix.row(example_that(tmp_path, f"differs: {differs}\n"), {})
@@ -226,6 +290,28 @@ def test_the_page_prints_which_cluster_holds_what_no_replay_plays() -> None:
         "examples": {"tricks/test": {"played": "2026-11-23", "cluster": "1.39.3"}},
     }
     assert "| [](/tricks/test.md) | cluster | – | 2026-11-23 |\n" in markdown(table)
+
+
+def test_the_page_prints_what_a_cluster_of_another_istio_did() -> None:
+    cell = {"transcript": "1-test.console", "said": "+one", "reason": "It is older."}
+    row = {"played": "2026-11-23", "differences": {"1.36.4": [cell], "1.37.0": []}}
+    tried = {"istio": {"1.30": {"played": "2026-11-24", "differences": [cell]}}}
+    table = {
+        "envoys": {"1.36.4": "1.28", "1.37.0": "1.29"},
+        "examples": {
+            "tricks/a": row | tried,
+            "tricks/b": row | {"differences": {"1.36.4": [], "1.37.0": []}},
+        },
+    }
+    assert markdown(table).splitlines()[1:] == [
+        "| Example | 1.36.4 | 1.37.0 | Istio 1.30 | Played |",
+        "| --- | --- | --- | --- | --- |",
+        "| [](/tricks/a.md) | differs | held | differs | 2026-11-23 |",
+        "| [](/tricks/b.md) | held | held | – | 2026-11-23 |",
+        ":::",
+        "",
+        "- [](/tricks/a.md), `1-test.console`, Envoy 1.36.4 and Istio 1.30: It is older.",
+    ]
 
 
 @pytest.mark.parametrize("differs", [False, True])

@@ -10,16 +10,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab import matrix
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.paths import TEST_EXAMPLES
-from lab.versions import ISTIO, ISTIOS, Istio
+from lab.versions import ISTIO, ISTIOS, OTHERS, Istio
 
 from cluster import needs
 from cluster.errors import ClusterError
 from cluster.kept import Say
 from cluster.paths import FOLDER, ROOT
-from cluster.recording import choosing, keeping, several
+from cluster.recording import choosing, keeping, several, watching
 from cluster.world import World, build, components
 
 _ABOUT = """
@@ -48,6 +49,8 @@ def run(words: Sequence[str]) -> int:
             return _build(asked.istio)
         if asked.command == "record":
             return _record(asked)
+        if asked.command == "matrix":
+            return _matrix(asked)
         if asked.command == "down":
             print("The cluster has ended." if world.down() else "There was no cluster.")
             return 0
@@ -135,6 +138,32 @@ def _record_one(world: World, example: Example, say: Say, *, check: bool) -> int
     return 1 if wrong else 0
 
 
+def _matrix(asked: argparse.Namespace) -> int:
+    """What each example does on a cluster of another Istio, into the table of versions."""
+    istio, say, wrong = _istio(asked.istio), _clock(), []
+    examples = [load(name) for name in asked.example] or find_all()
+    examples = [example for example in examples if example.on_cluster]
+    if not examples:
+        say("none of them was recorded on a cluster, so that none is played on one")
+        return 0
+    needs.check(built=_built(istio))
+    build(istio, say)
+    world = World(asked.folder.with_name(f"{asked.folder.name}-matrix"))
+    for example in examples:
+        say(f"{example.name} on Istio {istio.label}: begins")
+        with keeping.up(example, istio, world, say):
+            found = watching.differences(example, world, say)
+        row, unexplained = matrix.column(example, istio.label, found)
+        said = f"differs in {len(found)} outputs" if found else "held"
+        say(f"{example.name} on Istio {istio.label}: {said}")
+        wrong += unexplained
+        if not unexplained:
+            matrix.save_column(example, istio.label, row)
+    for error in wrong:
+        print(f"cluster: {error}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
 def _built(istio: Istio) -> bool:
     return all(part.folder.exists() for part in components(istio).values())
 
@@ -200,6 +229,9 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, metavar="N", help="what commits touched, and others in turn"
     )
     record.add_argument("--since", metavar="COMMIT", help="touched since then, with --minutes")
+    other = commands.add_parser("matrix", help="play examples on a cluster of another Istio")
+    other.add_argument("example", nargs="*", metavar="EXAMPLE", help="its part/name; else all")
+    other.add_argument("--istio", default=OTHERS[0], help=f"one of {', '.join(ISTIOS)}")
     commands.add_parser("down", help="end it; nothing of it is left")
     inside = commands.add_parser("run", help="run a program in it, or a shell")
     inside.add_argument("--outside", action="store_true", help="as a client outside of it")

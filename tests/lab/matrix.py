@@ -2,7 +2,7 @@
 
 Only Envoy changes: its configuration is the recorded one, of the istiod of the recordings. What
 came out is a table with a row for each example, bound by digest to the transcripts and recordings
-that were played.
+that were played. A row has also what differed on clusters of another Istio.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ _WHEELS = ROOT / "build" / "envoy"
 Row = dict[str, Any]
 """What one example did: `digest` of what was played, the date as `played`, and by version of Envoy
 the `differences`: outputs that were not as recorded, each with `transcript`, `said`, `reason`, and
-with `stops` whether the play could not go on after it. Where no replay plays the example, it has
-instead the Envoy of the `cluster` that holds its outputs, and `played` is the day of that run."""
+with `stops` whether the play could not go on after it. `istio` has, by the label of another Istio,
+the `digest`, `played` and the list of `differences` on a cluster of that. Where no replay plays the
+example, it has the Envoy of the `cluster` that holds its outputs in place of the differences, and
+`played` is the day of that run."""
 
 
 @dataclass(frozen=True)
 class Reason:
     """Why outputs of a transcript differ, and what each of them `shows`: one of these texts."""
 
-    envoy: tuple[str, ...]  # minor versions
+    on: frozenset[tuple[str, str]]  # such as ("envoy", "1.36") or ("istio", "1.30")
     transcript: str
     shows: tuple[str, ...]
     reason: str
@@ -85,26 +87,45 @@ def row(example: Example, found: dict[str, list[Difference]]) -> tuple[Row, list
 
     An explanation of what does not differ counts as well.
     """
+    cells, wrong = _explained(example, found, "envoy")
+    return _dated(example) | {"differences": cells}, wrong
+
+
+def column(example: Example, label: str, found: list[Difference]) -> tuple[Row, list[LabError]]:
+    """What a row has of a cluster of another Istio, and what nobody has explained, as in `row`."""
+    cells, wrong = _explained(example, {label: found}, "istio")
+    return _dated(example) | {"differences": cells[label]}, wrong
+
+
+def _dated(example: Example) -> Row:
+    played = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"digest": digest(example), "played": played}
+
+
+def _explained(
+    example: Example, found: dict[str, list[Difference]], on: str
+) -> tuple[dict[str, list[dict[str, Any]]], list[LabError]]:
+    """The cells of each version of what `on` names, and what is wrong."""
+    what = on.capitalize()
     reasons = _reasons(example)
-    unused = {(minor, reason) for reason in reasons for minor in reason.envoy}
+    unused = {(name, reason) for reason in reasons for kind, name in reason.on if kind == on}
     wrong = []
     cells: dict[str, list[dict[str, Any]]] = {version: [] for version in found}
     for version, differing in found.items():
-        minor = version.rpartition(".")[0]
+        known = version.rpartition(".")[0] if on == "envoy" else version
         for one in differing:
             for reason in reasons:
-                if minor in reason.envoy and reason.explains(one):
-                    unused.discard((minor, reason))
+                if (on, known) in reason.on and reason.explains(one):
+                    unused.discard((known, reason))
                     cells[version].append(_cell(one, reason.reason))
                     break
             else:
-                one.error.cause = f"on Envoy {version}: {one.error.cause}"
+                one.error.cause = f"on {what} {version}: {one.error.cause}"
                 wrong.append(one.error)
-    for minor, reason in sorted(unused, key=lambda item: (item[0], item[1].transcript)):
-        cause = f"differs: {reason.transcript} does not differ so on Envoy {minor}"
+    for known, reason in sorted(unused, key=lambda item: (item[0], item[1].transcript)):
+        cause = f"differs: {reason.transcript} does not differ so on {what} {known}"
         wrong.append(LabError(cause, where=example.folder / "lab.yaml", remedy="remove the entry"))
-    played = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"digest": digest(example), "played": played, "differences": cells}, wrong
+    return cells, wrong
 
 
 def held_row(example: Example) -> Row:
@@ -126,16 +147,23 @@ def _reasons(example: Example) -> list[Reason]:
     """Why outputs differ, from `differs` in lab.yaml."""
     try:
         return [
-            Reason(tuple(e["envoy"]), e["transcript"], tuple(e["shows"]), e["reason"])
+            Reason(_versions(e), e["transcript"], tuple(e["shows"]), e["reason"])
             for e in example.settings.get("differs", [])
         ]
-    except (TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError):
         raise LabError(
             "differs: not a list of versions, each with its transcript, texts and reason",
             where=example.folder / "lab.yaml",
             remedy='such as - {envoy: ["1.36"], transcript: 1-reproduce.console, '
-            'shows: ["503 UF"], reason: …}',
+            'shows: ["503 UF"], reason: …}, or istio: ["1.30"] for envoy',
         ) from None
+
+
+def _versions(entry: dict[str, Any]) -> frozenset[tuple[str, str]]:
+    found = frozenset((on, name) for on in ("envoy", "istio") for name in entry.get(on, ()))
+    if not found:
+        raise KeyError("envoy")
+    return found
 
 
 def digest(example: Example) -> str:
@@ -152,11 +180,36 @@ def load() -> dict[str, Any]:
 
 
 def save(rows: dict[str, Row]) -> None:
-    """Puts rows into the table, and takes out those of examples that are gone."""
+    """Puts rows into the table, and takes out those of examples that are gone.
+
+    What a row had of clusters stays in it, and goes by its own digest.
+    """
     names = {example.name for example in find_all()}
-    rows = {name: row for name, row in (load()["examples"] | rows).items() if name in names}
+    old = load()["examples"]
+    kept = {name: {k: v for k, v in row.items() if k == "istio"} for name, row in old.items()}
+    new = {name: kept.get(name, {}) | row for name, row in rows.items()}
+    rows = {name: row for name, row in (old | new).items() if name in names}
     istio = versions.ISTIO
     table: dict[str, Any]
     table = {"istio": istio.label, "module": istio.module, "envoys": versions.ENVOYS}
     table["examples"] = rows
+    _write(table)
+
+
+def save_column(example: Example, label: str, of: Row) -> None:
+    """Puts what a cluster of another Istio did into the row of an example of the guide.
+
+    Raises LabError if there is no row.
+    """
+    if example not in find_all():
+        return
+    table = load()
+    if example.name not in table["examples"]:
+        remedy = f"make matrix EXAMPLE={example.name}"
+        raise LabError(f"{TABLE.name} has no row of {example.name}", remedy=remedy)
+    table["examples"][example.name].setdefault("istio", {})[label] = of
+    _write(table)
+
+
+def _write(table: dict[str, Any]) -> None:
     TABLE.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -65,6 +65,9 @@ ISTIOS = {
 }
 """Those that the cluster can run, by their labels."""
 
+OTHERS = tuple(label for label in ISTIOS if label != ISTIO.label)
+"""On these the cluster plays what was recorded with the first."""
+
 ENVOYS = {
     "1.36.4": "1.28",
     "1.37.0": "1.29",

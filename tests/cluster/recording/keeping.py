@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +26,21 @@ Report = Callable[[str], None]
 def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[Played, Recording]:
     """Plays an example on a cluster of its own, which has ended when this returns."""
     began = time.monotonic()
-    world.up(istio, example.settings.get("meshConfig"), say=report)
-    try:
+    with up(example, istio, world, report):
         bootstrap = _bootstrap(world)  # of the gateway before a transcript can change it
         played = record.play(example, world, report)
         new = _recording(example, istio, bootstrap, played)
+    return played, replace(new, seconds=round(time.monotonic() - began))
+
+
+@contextmanager
+def up(example: Example, istio: Istio, world: World, report: Report) -> Iterator[None]:
+    """A new cluster with what an example sets in the mesh's configuration, while the block runs."""
+    try:
+        world.up(istio, example.settings.get("meshConfig"), say=report)
+        yield
     finally:
         world.down()
-    return played, replace(new, seconds=round(time.monotonic() - began))
 
 
 def save(example: Example, played: Played, new: Recording) -> bool:

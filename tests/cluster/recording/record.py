@@ -18,7 +18,7 @@ from typing import Any
 from lab import transcript
 from lab.errors import LabError
 from lab.example import Example
-from lab.transcript import Transcript
+from lab.transcript import Step, Transcript
 
 from cluster.recording import call, settling
 from cluster.world import World, end
@@ -37,12 +37,17 @@ class Played:
     moving: dict[int, str]  # what was not at rest when a state was taken
 
 
-def play(example: Example, world: World, report: Callable[[str], None]) -> Played:
+def play(
+    example: Example,
+    world: World,
+    report: Callable[[str], None],
+    seen: Callable[[Transcript, Step, Step], None] = lambda *_: None,
+) -> Played:
     """Plays all transcripts in order, in one bash, on a new cluster in which nothing was done yet.
 
     One that no replay plays runs as it does for a reader: nobody waits for it, and after each
-    command the objects are taken down, for the names in them. Raises LabError for a command that
-    does not end.
+    command the objects are taken down, for the names in them. `seen` is told of each step as it was
+    and as it is now; what it raises ends the play. Raises LabError for a command that does not end.
     """
     folder = world.folder / "recording"
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,23 +74,32 @@ def play(example: Example, world: World, report: Callable[[str], None]) -> Playe
             for number, step in enumerate(script.steps, 1):
                 report(f"$ {step.command}")
                 (folder / "step").write_text(json.dumps([path.name, number]))
-                output = run(step.command)
+                try:
+                    output = run(step.command)
+                except LabError as error:
+                    raise LabError(error.cause, where=path, line=step.line) from None
                 if example.held:  # not in the shell, whose $? is the transcript's
                     world.run([sys.executable, str(_CALLS)], env=environment, check=True)
                 for line in output:
                     report(line)
                 steps.append(replace(step, output=tuple(output)))
+                seen(script, step, steps[-1])
             played.append(replace(script, steps=tuple(steps)))
     log = folder / "calls.jsonl"
     calls = log.read_text().splitlines() if log.exists() else []
-    states = sorted(folder.glob("state-*.json"))
     moving = {int(p.stem[6:]): p.read_text() for p in folder.glob("state-*.moving")}
     return Played(
         played,
         [json.loads(line) for line in calls],
-        [json.loads(path.read_text()) for path in states],
+        states_of(world),
         moving,
     )
+
+
+def states_of(world: World) -> list[dict[str, Any]]:
+    """The states that were taken down until now."""
+    paths = sorted((world.folder / "recording").glob("state-*.json"))
+    return [json.loads(path.read_text()) for path in paths]
 
 
 @contextmanager
