@@ -86,8 +86,8 @@ matrix: $(READY) $(GO_NEEDED) ## Play examples on each Envoy that Istio ships, a
 	@$(LAB) matrix $(EXAMPLE)
 	@$(CLUSTER) matrix $(EXAMPLE)
 
-mutate: $(GO_TOOLS) ## Change each value of the manifests, and list what no transcript notices [EXAMPLE=…]
-	@$(LAB) mutate $(EXAMPLE)
+mutate: $(READY) $(GO_NEEDED) ## Change five values of each example's manifests: does a transcript notice? [EXAMPLE=…] [VALUES=5]
+	@$(CLUSTER) mutate $(if $(VALUES),--values $(VALUES)) $(EXAMPLE)
 
 soak: $(READY) ## Play every example 30 times, with idle and with busy cores, and list what failed [EXAMPLE=…]
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)

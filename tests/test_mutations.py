@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import contextlib
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Traces, eventually
-from lab import commands, tools
+from cluster import commands, needs
+from cluster.recording import keeping, mutating, record, watching
+from cluster.world import World
 from lab import mutations as subject
+from lab import states
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.manifests import read_manifest, read_yaml
-from lab.matrix import digest
 from lab.mutations import (
     Mutation,
     Outcome,
     counted,
+    digest,
     judge,
     load_accepted,
     mutations,
-    run,
+    sample,
     share,
     summary,
 )
-from lab.paths import ROOT
-from lab.recordings import Verdict
+from lab.play import Difference
 
-SHOP = "lab/shop"
-CHAPTER = "tricks/direct-response"  # one that the table has
-EXAMPLES = [example for example in find_all() if not example.on_cluster]
-
-Copy = Callable[[str], Example]
+SHOP = "tricks/direct-response"
+EXAMPLES = find_all()
 
 
 @cache
@@ -176,124 +170,128 @@ def test_a_change_is_known_by_a_name_of_its_own() -> None:
     assert len({*names}) == len(names) > 100
 
 
-# What counts as noticed. A manifest that a transcript only reads needs no control plane.
-
-READS = """\
-# Prints one value, and neither applies nor prints the others.
-
-$ grep status health-check.yaml
-        status: 200
-"""
+# Which of them are tried
 
 
-def with_one_manifest(example: Example, transcript: str) -> Example:
-    """The example with health-check.yaml and this transcript alone."""
-    for path in [*example.transcripts, *example.manifests]:
-        if path.name != "health-check.yaml":
-            path.unlink()
-    (example.folder / "1-test.console").write_text(transcript)
-    return example
+def test_a_sample_is_fair_and_stays_while_other_values_change(tmp_path: Path) -> None:
+    example = Example("part/a", tmp_path, tmp_path / "recordings")
+    of_spec(tmp_path, "".join(f"v{number}: {number}\n" for number in range(40)))
+    before = {change.name for change in sample(example)}
+    assert len(before) == 5
+    of_spec(tmp_path, "".join(f"v{number}: {number + 7}\n" for number in range(41)))
+    assert len(before & {change.name for change in sample(example)}) >= 4
+    other = {change.name for change in sample(replace(example, name="part/b"))}
+    assert other != before
+    assert len(sample(example, 100)) == 41
+    lines = [change.line for change in sample(example)]
+    assert lines == sorted(lines)
 
 
-def test_a_change_that_an_output_shows_is_noticed_and_another_is_not(copy_of: Copy) -> None:
-    example = with_one_manifest(copy_of(SHOP), READS)
-    before = example.manifests[0].read_bytes()
-    lines: list[str] = []
-    found = run([example], lines.append)[SHOP]
-    noticed = [change.path for change, outcome in found.items() if outcome is Outcome.NOTICED]
-    assert noticed == ["spec.http[0].directResponse.status"]
-    assert {*found.values()} == {Outcome.NOTICED, Outcome.IDLE}
-    assert len(lines) == len(found) == 9
-    assert lines[4] == (
-        f"5/9 {SHOP}/health-check.yaml:18: spec.http[0].directResponse.status: 200 -> 201: "
-        "noticed by 1-test.console:3"
-    )
-    assert example.manifests[0].read_bytes() == before
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_what_may_be_chance_must_come_twice_to_count_as_noticed(
-    copy_of: Copy, tmp_path: Path, times: int
+def test_a_row_is_void_when_a_command_or_a_value_changes_and_not_by_a_new_recording(
+    tmp_path: Path,
 ) -> None:
-    # The lab cannot play `kubectl frogs`, which comes in plays of the changed status alone.
-    count = f"echo >> {tmp_path}/count; [ $(wc -l < {tmp_path}/count) -gt {times} ]"
-    unplayed = f"grep -q 'status: 200' health-check.yaml || {{ {count}; }} || kubectl frogs"
-    example = with_one_manifest(copy_of(SHOP), f"$ {unplayed}\n")
-    found = run([example], lambda _: None)[SHOP]
-    noticed = [change.path for change, outcome in found.items() if outcome is Outcome.NOTICED]
-    assert noticed == ["spec.http[0].directResponse.status"][: times - 1]
+    example = Example("part/a", tmp_path, tmp_path / "recordings")
+    of_spec(tmp_path, "number: 80")
+    script = tmp_path / "1-a.console"
+    script.write_text("# A.\n\n$ kubectl get pods\norders-1\n")
+    before = digest(example)
+    script.write_text("# A.\n\n$ kubectl get pods\norders-2\n")
+    manifest = tmp_path / "test.yaml"
+    manifest.write_text("# Another comment.\n" + manifest.read_text())
+    assert digest(example) == before
+    script.write_text("# A.\n\n$ kubectl get pod\norders-2\n")
+    after = digest(example)
+    manifest.write_text(manifest.read_text().replace("80", "81"))
+    assert len({before, after, digest(example)}) == 3
 
 
-def test_an_example_that_does_not_hold_as_it_is_says_so(copy_of: Copy) -> None:
-    example = copy_of(SHOP)
-    for path in example.transcripts:
-        path.write_text(path.read_text().replace("ok\n", "fine\n"))
-    with pytest.raises(LabError, match="the output of `curl"):
-        run([example], lambda _: None)
+# What became of a change
 
-
-INTERRUPTIBLE = """
-import sys
-from lab import __main__, tools
-
-tools.path = lambda name: name
-sys.exit(__main__.main(["mutate", sys.argv[1]]))
-"""
-
-
-def test_ctrl_c_ends_the_plays_in_other_threads_too(copy_of: Copy, traces: Traces) -> None:
-    example = copy_of(SHOP)
-    for path in example.transcripts:
-        path.write_text("$ sleep 600\n")
-    lab = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, str(example.folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
-    )
-    assert eventually(lambda: traces.processes("sleep 600"))
-    lab.send_signal(signal.SIGINT)
-    stdout, stderr = lab.communicate()
-    assert (lab.returncode, stdout) == (130, "")
-    assert stderr == "lab: interrupted; everything that it started has ended\n"
-    traces.assert_nothing_left()
-
-
-@dataclass
-class Played:
-    """Stands for a mesh in which one state came up."""
-
-    listeners: list[str]
-    verdicts: list[Verdict] = field(default_factory=list)
-
-    @property
-    def mesh(self) -> SimpleNamespace:
-        state = SimpleNamespace(proxies={"a": self.listeners}, verdicts=self.verdicts, statuses=[])
-        return SimpleNamespace(istiod=SimpleNamespace(used=[state]))
-
-
-REFUSED = [Verdict("VirtualService default/a", denied="no")]
+REFUSED = (
+    '+Error from server: error when creating "test.yaml": admission webhook '
+    '"rev.validation.istio.io" denied the request: configuration is invalid',
+    '+Error from server (BadRequest): error when creating "test.yaml": HTTPRoute in version "v1" '
+    "cannot be handled",
+    '+The HTTPRoute "a" is invalid: spec.rules[0].name: Invalid value',
+)
 
 
 @pytest.mark.parametrize(
-    ("file", "changed", "noticed", "outcome"),
+    ("file", "said", "outcome"),
     [
-        ("test.yaml", Played(["b"]), True, Outcome.NOTICED),
-        ("test.yaml", Played(["b"]), False, Outcome.SURVIVED),
-        ("test.yaml", Played(["a"]), False, Outcome.IDLE),
-        ("test.yaml", Played(["a"], REFUSED), True, Outcome.REJECTED),
-        ("test.yaml", Played(["a"], REFUSED), False, Outcome.SURVIVED),
-        ("rejected-test.yaml", Played(["a"], REFUSED), True, Outcome.NOTICED),
+        ("test.yaml", "-200\n+503", Outcome.NOTICED),
+        *(("test.yaml", f"-created\n{line}", Outcome.REFUSED) for line in REFUSED),
+        ("test.yaml", "-Error from server: denied\n+created", Outcome.NOTICED),
+        ("rejected-test.yaml", f"-created\n{REFUSED[0]}", Outcome.NOTICED),
     ],
 )
-def test_an_outcome_follows_from_what_was_seen_and_from_what_istio_said(
-    tmp_path: Path, file: str, changed: Played, noticed: bool, outcome: Outcome
+def test_an_object_that_nobody_took_is_refused_unless_that_is_meant(
+    tmp_path: Path, file: str, said: str, outcome: Outcome
 ) -> None:
     (change,) = of_spec(tmp_path, "number: 80")
     change = replace(change, file=tmp_path / file)
-    before: Any = subject._said(Played(["a"]))  # type: ignore[arg-type]
-    assert subject._outcome(change, before, changed, noticed=noticed) is outcome  # type: ignore[arg-type]
+    assert mutating.judged(change, Difference(LabError(said))) is outcome
+
+
+PROXY: dict[str, Any] = {"listeners": [{"name": "a", "port": 80}], "secrets": []}
+OTHER = {**PROXY, "listeners": [{"name": "a", "port": 81}]}
+
+
+@pytest.mark.parametrize(
+    ("differs", "proxies", "outcome", "where"),
+    [
+        (True, {"a.b": OTHER}, Outcome.NOTICED, "1-a.console:3"),
+        (False, {"a.b": OTHER}, Outcome.SURVIVED, ""),
+        (False, {"a.b": PROXY}, Outcome.IDLE, ""),
+        (False, {}, Outcome.SURVIVED, ""),  # nobody knows how the proxies are configured
+    ],
+)
+def test_an_outcome_follows_from_the_outputs_and_from_what_istiod_sent(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    differs: bool,
+    proxies: dict[str, Any],
+    outcome: Outcome,
+    where: str,
+) -> None:
+    example, change = recorded(tmp_path)
+    written = []
+
+    @contextlib.contextmanager
+    def up(copy: Example, *_: object) -> Iterator[None]:
+        written.append(copy.manifests[0].read_text())
+        yield
+
+    error = LabError("-200\n+503", where=Path("1-a.console"), line=3)
+    found = [Difference(error)] if differs else []
+    monkeypatch.setattr(keeping, "up", up)
+    monkeypatch.setattr(watching, "differences", lambda *_, **__: found)
+    monkeypatch.setattr(record, "states_of", lambda _: [{"objects": [], "proxies": proxies}])
+    world = World(tmp_path / "world")
+    assert mutating.outcome(example, change, world, print) == (outcome, where)
+    assert "number: 81" in written[0]
+    assert "number: 80" in example.manifests[0].read_text()
+
+
+def recorded(tmp_path: Path) -> tuple[Example, Mutation]:
+    folder = tmp_path / "part" / "a"
+    folder.mkdir(parents=True)
+    example = Example("part/a", folder, tmp_path / "recordings")
+    (change,) = of_spec(folder, "number: 80")
+    (folder / "1-a.console").write_text("# A.\n\n$ true\n")
+    inputs = states.digests(example)
+    head = states.Recording("1.31", "v0", "1.36.3", "1.39.3", "2026-11-29", inputs, {}, [])
+    states.save(example.recordings, replace(head, states=[states.State([], {"a.b": PROXY})]))
+    return example, change
+
+
+def test_an_example_that_was_not_recorded_as_it_is_is_told(tmp_path: Path) -> None:
+    example, change = recorded(tmp_path)
+    example.manifests[0].write_text(example.manifests[0].read_text().replace("80", "82"))
+    with pytest.raises(
+        LabError, match=r"part/a was not recorded as it is \(record it: make record"
+    ):
+        mutating.outcome(example, change, World(tmp_path / "world"), print)
 
 
 # What is reported
@@ -314,7 +312,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, subject.
     monkeypatch.setattr(subject, "ACCEPTED", tmp_path / "mutations.yaml")
     changes = of_spec(tmp_path, "a: 1\nb: 1\nc: 1\nd: 1\ne: 1\nf: 1")
     survived, noticed = Outcome.SURVIVED, Outcome.NOTICED
-    outcomes = [survived, survived, Outcome.IDLE, noticed, noticed, Outcome.REJECTED]
+    outcomes = [survived, survived, Outcome.IDLE, noticed, noticed, Outcome.REFUSED]
     return {"tricks/test": dict(zip(changes, outcomes, strict=True))}
 
 
@@ -329,8 +327,21 @@ def test_a_survivor_without_a_reason_and_a_reason_without_a_survivor_are_wrong(
     ]
 
 
+def test_a_reason_for_a_value_that_was_not_tried_is_not_wrong(
+    found: dict[str, subject.Outcomes],
+) -> None:
+    tried = {
+        change: outcome
+        for change, outcome in found["tricks/test"].items()
+        if "d" not in change.path
+    }
+    assert [error.cause[:22] for error in judge({"tricks/test": tried})] == [
+        "no transcript notices "
+    ]
+
+
 def test_the_summary_gives_reasons_and_counts(found: dict[str, subject.Outcomes]) -> None:
-    counts = "6 changes: 2 noticed, 1 rejected, 1 without effect, 2 not noticed (50% noticed)"
+    counts = "6 changes: 2 noticed, 1 refused, 1 without effect, 2 not noticed (50% noticed)"
     assert list(summary(found)) == [
         "tricks/test/test.yaml:6: spec.a: 1 -> 2: no reason is given",
         "tricks/test/test.yaml:7: spec.b: 1 -> 2: Nothing depends on it.",
@@ -340,7 +351,7 @@ def test_the_summary_gives_reasons_and_counts(found: dict[str, subject.Outcomes]
     ]
 
 
-def test_what_istio_rejects_and_what_has_no_effect_is_no_part_of_the_share(
+def test_what_is_refused_and_what_has_no_effect_is_no_part_of_the_share(
     found: dict[str, subject.Outcomes],
 ) -> None:
     assert share(counted(found["tricks/test"])) == 2 / 4
@@ -352,20 +363,26 @@ def test_the_table_has_what_was_found_of_examples_that_are_there(
 ) -> None:
     monkeypatch.setattr(subject, "TABLE", tmp_path / "mutations.json")
     subject.TABLE.write_text('{"tricks/gone": {}}')
-    subject.save([load(CHAPTER)], {CHAPTER: found["tricks/test"]})
-    counts = {"noticed": 2, "not noticed": 2, "rejected": 1, "without effect": 1}
-    assert subject.load() == {CHAPTER: {"digest": digest(load(CHAPTER)), "changes": counts}}
+    example = load(SHOP)
+    subject.save(example, found["tricks/test"], 301.4)
+    row = subject.load()[SHOP]
+    assert subject.load().keys() == {SHOP}
+    assert row["sample"]["test.yaml VirtualService default/a spec.b"] == "not noticed"
+    assert row["changes"] == {"noticed": 2, "not noticed": 2, "refused": 1, "without effect": 1}
+    values = sum(1 for path in example.manifests for _ in mutations(path))
+    assert (row["digest"], row["values"], row["seconds"]) == (digest(example), values, 301)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_every_example_was_tried_as_it_is_today(example: Example) -> None:
-    row = subject.load().get(example.name, {"digest": "none"})
-    assert row["digest"] == digest(example), f"run: make mutate EXAMPLE={example.name}"
+@pytest.mark.parametrize("example", find_all(), ids=lambda example: example.name)
+def test_a_row_of_the_table_is_of_the_example_as_it_is(example: Example) -> None:
+    row = subject.load().get(example.name, {})
+    if "sample" in row:  # else it is of a time when all values were tried, on no cluster
+        assert row["digest"] == digest(example), f"run: make mutate EXAMPLE={example.name}"
+        assert row["sample"].keys() == {change.name for change in sample(example)}
 
 
 def test_nine_of_ten_changes_are_noticed() -> None:
     counts = sum((Counter(row["changes"]) for row in subject.load().values()), Counter[str]())
-    assert counts.total() > 500
     assert share(counts) >= 0.9
 
 
@@ -388,29 +405,20 @@ def test_every_accepted_survivor_is_a_change_of_an_example() -> None:
         assert reasons.keys() - known.get(example, set()) == set(), example
 
 
-def test_the_command_fails_where_transcripts_notice_too_little(
+def test_the_command_fails_for_a_value_that_nobody_notices(
     found: dict[str, subject.Outcomes],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(tools, "path", Path)
-    monkeypatch.setattr(subject, "run", lambda *_: found)
-    saved: list[object] = []
+    outcomes = found["tricks/test"]
+    monkeypatch.setattr(needs, "check", lambda **_: None)
+    monkeypatch.setattr(commands, "build", lambda *_: None)
+    monkeypatch.setattr(subject, "sample", lambda *_: list(outcomes))
+    monkeypatch.setattr(mutating, "outcome", lambda _, change, *__: (outcomes[change], ""))
+    saved: list[Any] = []
     monkeypatch.setattr(subject, "save", lambda *given: saved.append(given))
     assert commands.run(["mutate", SHOP]) == 1
-    assert saved == [([load(SHOP)], found)]
+    assert [given[:2] for given in saved] == [(load(SHOP), outcomes)]
     out, err = capsys.readouterr()
-    assert out.splitlines() == list(summary(found))
-    assert err.splitlines() == [
-        *(f"lab: {error}" for error in judge(found)),
-        "lab: the transcripts notice 50% of the changes, 90% are due",
-    ]
-
-
-def test_the_command_fails_without_the_control_plane(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(tools, "TOOLS", tmp_path)
-    assert commands.run(["mutate"]) == 1
-    said = "lab: the Go program controlplane is not built (build it: make controlplane)\n"
-    assert capsys.readouterr() == ("", said)
+    assert f"3/6 {SHOP}/test.yaml:8: spec.c: 1 -> 2: without effect" in out
+    assert err.count("cluster: ") == 2

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import matrix
+from lab import matrix, mutations
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.paths import TEST_EXAMPLES
@@ -20,7 +20,7 @@ from cluster import needs
 from cluster.errors import ClusterError
 from cluster.kept import Say
 from cluster.paths import FOLDER, ROOT
-from cluster.recording import choosing, keeping, several, watching
+from cluster.recording import choosing, keeping, mutating, several, watching
 from cluster.world import World, build, components
 
 _ABOUT = """
@@ -51,6 +51,8 @@ def run(words: Sequence[str]) -> int:
             return _record(asked)
         if asked.command == "matrix":
             return _matrix(asked)
+        if asked.command == "mutate":
+            return _mutate(asked)
         if asked.command == "down":
             print("The cluster has ended." if world.down() else "There was no cluster.")
             return 0
@@ -164,6 +166,31 @@ def _matrix(asked: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _mutate(asked: argparse.Namespace) -> int:
+    """Whether transcripts notice when values of the manifests change."""
+    say, found = _clock(), {}
+    examples = [load(name) for name in asked.example] or [e for e in find_all() if e.on_cluster]
+    needs.check(built=_built(ISTIO))
+    build(ISTIO, say)
+    world = World(asked.folder.with_name(f"{asked.folder.name}-mutate"))
+    for example in examples:
+        began, outcomes = time.monotonic(), {}
+        sample = mutations.sample(example, asked.values)
+        for number, change in enumerate(sample, 1):
+            outcome, where = mutating.outcome(example, change, world, lambda _: None)
+            outcomes[change] = outcome
+            by = f" by {where}" if where else ""
+            say(f"{number}/{len(sample)} {example.name}/{change}: {outcome.value}{by}")
+        found[example.name] = outcomes
+        mutations.save(example, outcomes, time.monotonic() - began)
+    wrong = list(mutations.judge(found))
+    for line in mutations.summary(found):
+        print(line)
+    for error in wrong:
+        print(f"cluster: {error}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
 def _built(istio: Istio) -> bool:
     return all(part.folder.exists() for part in components(istio).values())
 
@@ -232,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
     other = commands.add_parser("matrix", help="play examples on a cluster of another Istio")
     other.add_argument("example", nargs="*", metavar="EXAMPLE", help="its part/name; else all")
     other.add_argument("--istio", default=OTHERS[0], help=f"one of {', '.join(ISTIOS)}")
+    mutate = commands.add_parser("mutate", help="change values of manifests: is it noticed?")
+    mutate.add_argument("example", nargs="*", metavar="EXAMPLE", help="its part/name; else all")
+    mutate.add_argument("--values", type=int, default=mutations.SAMPLE, help="of each example")
     commands.add_parser("down", help="end it; nothing of it is left")
     inside = commands.add_parser("run", help="run a program in it, or a shell")
     inside.add_argument("--outside", action="store_true", help="as a client outside of it")

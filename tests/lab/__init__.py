@@ -13,6 +13,6 @@ From an example's files to its outputs:
 - `isolation` gives the lab a network, `addresses` knows what the cluster's addresses are in it;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
-- `matrix` plays on other versions of Envoy, `mutations` plays changed manifests;
+- `matrix` plays on other versions of Envoy, `mutations` knows how their values may change;
 - `commands` is the command line, `__main__` starts and ends it.
 """

@@ -7,19 +7,16 @@ import contextlib
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from subprocess import DEVNULL
 
-from lab import matrix, mutations, play, shell, states, tools, versions
+from lab import matrix, play, shell, states, tools, versions
 from lab.errors import LabError
 from lab.example import Example, find_all, load
 from lab.isolation import isolate_if_possible
 from lab.istiod import Source
 from lab.paths import TEST_EXAMPLES
 from lab.processes import spawn, stop
-
-_NOTICED = 0.9  # the share of changed values that transcripts must notice
 
 
 def run(words: list[str]) -> int:
@@ -42,7 +39,6 @@ def _parser() -> argparse.ArgumentParser:
         ("play", _play, "play examples and compare every output"),
         ("record", _record, "play examples on the live control plane and keep what comes out"),
         ("matrix", _matrix, "play examples on other versions of Envoy, and keep what held"),
-        ("mutate", _mutate, "change each value of the manifests, and list what nobody notices"),
         ("check", _check, "as record, but write nothing and fail on any difference"),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
@@ -129,22 +125,6 @@ def _matrix(given: argparse.Namespace) -> int:
             matrix.save({example.name: row})
     for error in wrong:
         print(f"lab: {error}", file=sys.stderr)
-    return 1 if wrong else 0
-
-
-def _mutate(given: argparse.Namespace) -> int:
-    tools.path("controlplane")
-    examples = _examples(given, of_tests=False, agent=True)
-    found = mutations.run(examples, lambda line: print(line, flush=True))
-    wrong = [str(error) for error in mutations.judge(found)]
-    for line in mutations.summary(found):
-        print(line)
-    mutations.save(examples, found)
-    share = mutations.share(sum(map(mutations.counted, found.values()), Counter()))
-    if share < _NOTICED:
-        wrong.append(f"the transcripts notice {share:.0%} of the changes, {_NOTICED:.0%} are due")
-    for line in wrong:
-        print(f"lab: {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 

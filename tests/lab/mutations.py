@@ -1,53 +1,50 @@
-"""Changes the values of manifests, one at a time, and looks whether a transcript notices.
+"""Changes the values of manifests, one at a time: would a transcript notice?
 
 Each value in the spec of each object of Istio and of the Gateway API becomes another, in a copy of
-the example: another port, host, status, time, mode. Then the transcripts are played. States of the
-mesh that the change does not touch come from the recordings, all others from the live control
-plane. A change that no output shows is a value about which the chapter proves nothing, unless Istio
-makes of it what it made before.
+the example: another port, host, status, time, mode. Then the transcripts are played on a cluster
+(`cluster.recording.mutating`). A change that no output shows is a value about which the chapter
+proves nothing, unless Istio makes of it what it made before.
+
+A play takes a minute, so a sample of an example's values stands for all: the few whose names have
+the smallest SHA-256. So nobody chooses them, and they stay the same while other values change.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import ipaddress
 import json
 import re
-import shutil
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lab import transcript
 from lab.cluster import title_of
 from lab.errors import LabError
-from lab.example import REJECTED, Example, find_all
-from lab.istiod import Source
+from lab.example import Example, find_all
 from lab.manifests import read_yaml
-from lab.masks import mask
-from lab.matrix import digest
 from lab.paths import RECORDINGS, ROOT
-from lab.play import Difference, Playing, differences, playing, replay
-from lab.recordings import Resources, Verdict
+from lab.versions import ISTIO
 
 ACCEPTED = ROOT / "tests" / "mutations.yaml"
 """The changes that no transcript need notice: by example, lists of `survivors` with a `reason`."""
 
 TABLE = RECORDINGS / "mutations.json"
-"""What `make mutate` found: for each example the `changes` by outcome, and the `digest` of it."""
+"""What `make mutate` found: for each example the outcomes of the `sample`, of how many `values`,
+the `changes` by outcome, the `seconds` that all took, and the `digest` of what that depends on."""
+
+SAMPLE = 5  # values of an example
 
 # Not what istioctl installs Istio by: no example does that.
 _GROUPS = re.compile(r"(?!install\.)[a-z.]*\.istio\.io/|gateway\.networking\.k8s\.io/")
 _SHARE = re.compile(r"(weight|percent|percentage|percentage\.value)$", re.I)
 _DURATION = re.compile(r"(\d+)((?:\.\d+)?(?:ms|s|m|h))")
-_PATIENCE = 10.0  # seconds for a command, if the whole example takes no longer
 
 # Mappings whose keys are values too, such as names of headers; and keys by which one is known not
 # to be such a mapping, although it has the same name.
@@ -162,13 +159,12 @@ class Outcome(Enum):
     """What became of a change."""
 
     NOTICED = "noticed"
-    REJECTED = "rejected"  # noticed, because Istio's webhook did not take the object
-    IDLE = "without effect"  # Istio says the same of the objects, and configures proxies the same
+    REFUSED = "refused"  # noticed, because the API server or a webhook did not take the object
+    IDLE = "without effect"  # all is as recorded, and so is the configuration of each proxy
     SURVIVED = "not noticed"
 
 
 Outcomes = dict[Mutation, Outcome]
-Said = list[tuple[dict[str, Resources], list[Verdict], str]]
 
 
 def mutations(path: Path) -> Iterator[Mutation]:
@@ -233,96 +229,23 @@ def _other_text(text: str) -> str:
         return f"{text}-other"
 
 
-def run(examples: list[Example], report: Callable[[str], None]) -> dict[str, Outcomes]:
-    """Plays the changes of several examples, two examples at a time, and gives what became of them.
-
-    Not two changes of one example, which would share its addresses. `report` takes a line for each
-    change as it is done. Raises LabError if an example does not hold as it is.
-    """
-    work = _Work(report)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        try:
-            found = pool.map(work.outcomes, examples)
-            return dict(zip((example.name for example in examples), found, strict=True))
-        except BaseException:
-            work.stop()
-            raise
+def sample(example: Example, size: int = SAMPLE) -> list[Mutation]:
+    """The changes to try of an example: those whose names have the smallest digests, in order."""
+    every = [change for path in example.manifests for change in mutations(path)]
+    chosen = {change.name for change in sorted(every, key=lambda c: _rank(example, c))[:size]}
+    return [change for change in every if change.name in chosen]
 
 
-@dataclass
-class _Work:
-    """What the threads share: `running` are the meshes that each of them plays in."""
-
-    report: Callable[[str], None]
-    running: list[Playing] = field(default_factory=list)
-    stopped: bool = False
-
-    def stop(self) -> None:
-        """Makes the other threads come to an end."""
-        self.stopped = True
-        for play in list(self.running):
-            play.shell.stop()
-
-    def outcomes(self, example: Example) -> Outcomes:
-        start = time.monotonic()
-        with self._playing(example) as unchanged:
-            replay(unchanged, self._go_on)
-        patience = max(_PATIENCE, time.monotonic() - start)
-        said = _said(unchanged)
-        wanted = [change for path in example.manifests for change in mutations(path)]
-        found: Outcomes = {}
-        for change in wanted:
-            if self.stopped:
-                break
-            changed, noticed = self._play(example, change, patience)
-            if noticed and noticed.stops:  # the lab could not go on: perhaps by chance
-                changed, noticed = self._play(example, change, patience)
-            found[change] = _outcome(change, said, changed, noticed=noticed is not None)
-            where = f" by {noticed.transcript}:{noticed.error.line}" if noticed else ""
-            self.report(
-                f"{len(found)}/{len(wanted)} {example.name}/{change}: {found[change].value}{where}"
-            )
-        return found
-
-    def _play(
-        self, example: Example, change: Mutation, patience: float
-    ) -> tuple[Playing, Difference | None]:
-        """Plays a changed copy; gives also the first difference, by which that was noticed."""
-        with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-            copy = replace(example, folder=Path(folder) / example.name)
-            shutil.copytree(example.folder, copy.folder)
-            change.apply(copy.folder)
-            with self._playing(copy) as changed:
-                changed.shell.timeout = patience
-                return changed, next(differences(changed, self._go_on), None)
-
-    @contextlib.contextmanager
-    def _playing(self, example: Example) -> Iterator[Playing]:
-        with playing(example, Source.EITHER) as play:
-            self.running.append(play)
-            try:
-                yield play
-            finally:
-                self.running.remove(play)
-
-    def _go_on(self, _: str) -> None:
-        if self.stopped:
-            raise LabError("stopped")
+def _rank(example: Example, change: Mutation) -> str:
+    return hashlib.sha256(f"{example.name} {change.name}".encode()).hexdigest()
 
 
-def _outcome(change: Mutation, before: Said, changed: Playing, *, noticed: bool) -> Outcome:
-    refused = {v.object for _, verdicts, _ in _said(changed) for v in verdicts if v.refused}
-    if not noticed:
-        return Outcome.IDLE if _said(changed) == before else Outcome.SURVIVED
-    if change.object in refused and not change.file.name.startswith(REJECTED):
-        return Outcome.REJECTED
-    return Outcome.NOTICED
-
-
-def _said(play: Playing) -> Said:
-    """What Istio said in each state: how it configures the proxies, and what of the objects."""
-    states = play.mesh.istiod.used
-    return [(s.proxies, s.verdicts, mask(json.dumps(s.statuses, sort_keys=True))) for s in states]
+def digest(example: Example) -> str:
+    """Of what a row depends on: the objects of the manifests, and the transcripts' commands."""
+    manifests = [[item for _, item in read_yaml(p.read_text(), p)] for p in example.manifests]
+    commands = [[s.command for s in transcript.read(p).steps] for p in example.transcripts]
+    text = json.dumps([ISTIO.label, manifests, commands], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def judge(found: dict[str, Outcomes]) -> Iterator[LabError]:
@@ -339,7 +262,8 @@ def judge(found: dict[str, Outcomes]) -> Iterator[LabError]:
                 line=change.line,
                 remedy=f"show it in a transcript, or say why not in {ACCEPTED.name}: {name}",
             )
-        for name in reasons.keys() - survivors:
+        tried = {change.name for change in outcomes}
+        for name in (reasons.keys() & tried) - survivors.keys():
             yield LabError(f"is noticed: {name}", where=ACCEPTED, remedy="remove it")
 
 
@@ -373,11 +297,16 @@ def load() -> dict[str, dict[str, Any]]:
     return dict(json.loads(TABLE.read_text())) if TABLE.exists() else {}
 
 
-def save(examples: list[Example], found: dict[str, Outcomes]) -> None:
-    """Puts what was found of some examples into the table, and takes out those that are gone."""
+def save(example: Example, found: Outcomes, seconds: float) -> None:
+    """Puts what was found of an example into the table, and takes out those that are gone."""
     rows = load()
-    for example in examples:
-        rows[example.name] = {"digest": digest(example), "changes": counted(found[example.name])}
+    rows[example.name] = {
+        "digest": digest(example),
+        "sample": {change.name: outcome.value for change, outcome in found.items()},
+        "values": sum(1 for path in example.manifests for _ in mutations(path)),
+        "changes": counted(found),
+        "seconds": round(seconds),
+    }
     names = {example.name for example in find_all()}
     rows = {name: row for name, row in rows.items() if name in names}
     TABLE.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
