@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster.recording import call, dump
 from cluster.recording.comparing import Roles, differing, differing_states
-from cluster.recording.dump import of_bootstrap, pruned
+from cluster.recording.dump import named_routes, of_bootstrap, pruned
 from cluster.recording.settling import is_rolled_out, is_starting
 from lab import states
 from lab.addresses import BRIDGE, CLIENT
@@ -45,7 +45,7 @@ def service(address: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def state(name: str, address: str, cluster_ip: str) -> State:
+def state(name: str, address: str, cluster_ip: str, node_port: int = 30900) -> State:
     place = {"address": {"socketAddress": {"address": address, "portValue": 9000}}}
     listener = {"name": f"{cluster_ip}_9000", "address": {"portValue": 9000}}
     resources: dict[str, list[Any]] = {
@@ -53,7 +53,9 @@ def state(name: str, address: str, cluster_ip: str) -> State:
         "endpoints": [{"clusterName": "ledger", "endpoints": [{"lbEndpoints": [place]}]}],
         "secrets": ["kubernetes://ledger"],
     }
-    return State([pod(name, address), service(cluster_ip)], {f"{name}.ledger": resources})
+    ports = [{"port": 9000, "nodePort": node_port}]
+    objects = [pod(name, address), service(cluster_ip, ports=ports)]
+    return State(objects, {f"{name}.ledger": resources})
 
 
 ONE = Recording(
@@ -71,7 +73,9 @@ ONE = Recording(
     ],
     states=[state("ledger-5d9f6c7b8-aaaaa", "10.244.0.4", "10.96.7.7")] * 2,
 )
-OTHER = replace(ONE, states=[state("ledger-5d9f6c7b8-zzzzz", "10.244.0.9", "10.96.1.2")] * 2)
+OTHER = replace(
+    ONE, states=[state("ledger-5d9f6c7b8-zzzzz", "10.244.0.9", "10.96.1.2", node_port=30901)] * 2
+)
 
 
 def test_a_recording_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def roles(recording: Recording) -> Roles:
     return Roles.of(recording.states)
 
 
-def test_addresses_and_names_of_pods_may_differ() -> None:
+def test_addresses_names_of_pods_and_node_ports_may_differ() -> None:
     old = transcript("ledger-5d9f6c7b8-aaaaa   10.244.0.4:9000 via 10.96.7.7")
     new = transcript("ledger-5d9f6c7b8-zzzzz 10.244.0.9:9000 via 10.96.1.2")
     assert differing(old, new, roles(ONE), roles(OTHER)) == []
@@ -270,3 +274,10 @@ def test_without_waiting_the_names_are_taken_down_and_no_proxy_is_asked(
     taken = json.loads((tmp_path / "state-001.json").read_text())
     assert [item["kind"] for item in taken["objects"]] == ["Pod", "Service"]
     assert taken["proxies"] == {}
+
+
+def test_routes_of_a_listener_that_drains_are_left_out() -> None:
+    chain = {"filters": [{"typedConfig": {"rds": {"routeConfigName": "http.8080"}}}]}
+    routes: list[dict[str, Any]] = [{"name": "http.8080"}, {"name": "http.9016"}]
+    assert named_routes(routes, [{"name": "0.0.0.0_8080", "filterChains": [chain]}]) == routes[:1]
+    assert named_routes(routes, []) == []

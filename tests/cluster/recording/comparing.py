@@ -100,9 +100,9 @@ def _text(value: object, roles: Roles) -> str:
 
 
 def _ordered(value: Any) -> Any:
-    """A resource whose endpoints are in order: istiod sends them in any."""
+    """A resource whose endpoints are in order, as istiod sends them in any; without node ports."""
     if isinstance(value, dict):
-        inner = {key: _ordered(one) for key, one in value.items()}
+        inner = {key: _ordered(one) for key, one in value.items() if key != "nodePort"}
         if "lbEndpoints" in inner:
             inner["lbEndpoints"].sort(key=json.dumps)
         return inner

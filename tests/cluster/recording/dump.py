@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from cluster.recording.settling import Object, ask_istiod, get, has_proxy, is_running, name
@@ -81,10 +82,27 @@ def resources(proxy: str) -> dict[str, Any]:
                 item = item[step]
             found[kind].append({key: value for key, value in item.items() if key != "@type"})
         found[kind].sort(key=lambda one: str(one.get("name", one.get("clusterName"))))
+    found["routes"] = named_routes(found["routes"], found["listeners"])
     sent = parts.get("SecretsConfigDump", {}).get("dynamicActiveSecrets", [])
     names = {item["secret"]["name"] for item in sent} - {"default", "ROOTCA"}
     found["secrets"] = sorted(names)
     return found
+
+
+def named_routes(routes: list[Object], listeners: list[Object]) -> list[Object]:
+    """The routes that a listener names. istiod sends others too: those of listeners that drain."""
+    names = set(_values(listeners, "routeConfigName"))
+    return [route for route in routes if route["name"] in names]
+
+
+def _values(value: Any, key: str) -> Iterator[Any]:
+    """Every value under a key, however deep."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _values(one, key)
 
 
 def pruned(item: Object) -> Object:
