@@ -28,7 +28,7 @@ from lab.play import Playing, playing, replay
 from lab.server import serve
 from lab.shell import Shell
 
-LEDGER, SHOP = "problems/gateway-tcp-port", "lab/shop"
+LEDGER, SHOP = "lab/ledger", "lab/shop"
 FLAGS = "reference/response-flags"
 START = "$ kubectl apply -f ledger.yaml -f service.yaml -f gateway.yaml > applied\n"
 INTERRUPTED = "lab: interrupted; everything that it started has ended\n"
