@@ -128,6 +128,7 @@ def test_what_is_no_transcript_is_refused_with_its_line(
             "tls   CA   true   <serial> <time>",
         ),
         ("shop   1/1   Running   5m10s", "shop   1/1   Running   <age>"),
+        ("Running   0   9s    10.244.0.5   node-1", "Running   0   <age>    10.244.0.5   node-1"),
         ("trailing blanks   ", "trailing blanks"),
     ],
 )

@@ -58,7 +58,8 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     "thread": (re.compile(r"\bthread=\d+"), "thread=<thread>"),  # in a proxy's log
     # Protobuf varies this on purpose, so that nobody relies on its text of a message.
     "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),
-    "age": (re.compile(r"(?<=\s)\d+(?:d|h|m|s)(?:\d+[ms])?$"), "<age>"),
+    # In the last column of a table, or before those that `-o wide` adds for pods.
+    "age": (re.compile(r"(?<=\s)\d+[dhms](?:\d+[ms])?(?=$| +\d+(?:\.\d+){3} )"), "<age>"),
 }
 
 
