@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import Traces
 from lab.addresses import BRIDGE
+from lab.answers import set_levels
 from lab.errors import LabError
 from lab.example import Example, load
 from lab.isolation import MACHINE, OWN, isolated
@@ -139,6 +140,24 @@ def test_a_question_that_the_cluster_was_not_asked_is_refused(
     example = changed("2-subset.console", "istioctl analyze\n", "istioctl analyze -A\n")
     with pytest.raises(LabError, match="the cluster was not asked: istioctl analyze -A"):
         play(example)
+
+
+def test_levels_that_istioctl_sets_are_set() -> None:
+    with playing(load(ORDERS), Source.RECORDED) as running:
+        mesh = running.mesh
+        assert isinstance(mesh, Replay)
+        mesh.move_to(2)
+        (client,) = (proxy for name, proxy in mesh.proxies.items() if name.startswith("client-"))
+
+        def levels(*words: str) -> set[str]:
+            set_levels(mesh, "default", ["deploy/client", *words])
+            lines = client.admin("POST", "/logging")[1].splitlines()
+            return {line.strip() for line in lines} & {"http: debug", "router: info", "pool: info"}
+
+        assert levels("--level", "http:debug,router:info") == {"http: debug", "router: info"}
+        assert levels() == {"http: debug", "router: info"}
+        assert levels("-r") == set()
+        assert levels("--level", "info") == {"router: info", "pool: info"}
 
 
 def test_a_recording_has_no_key() -> None:

@@ -74,6 +74,8 @@ def run(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
             return code
     if words[:2] == ["create", "secret"] and program == "kubectl":
         _keep_secret(mesh, call, namespace, words[2:])
+    if words[:2] == ["proxy-config", "log"] and program == "istioctl":
+        set_levels(mesh, namespace, words[2:])
     return _answer(mesh, answers, program, call)
 
 
@@ -85,6 +87,19 @@ def _answer(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
     if answer.state:
         mesh.move_to(answer.state)
     return answer.exit
+
+
+def set_levels(mesh: Replay, namespace: str, words: list[str]) -> None:
+    """Sets the levels of a proxy's log that `istioctl proxy-config log` sets on the cluster."""
+    parser = argparse.ArgumentParser(prog="istioctl proxy-config log", add_help=False)
+    parser.add_argument("target")
+    parser.add_argument("--level", default="")
+    parser.add_argument("-r", "--reset", action="store_true")
+    given, _ = parser.parse_known_args(words)
+    proxy = mesh.proxies[_pod(mesh, _target([given.target]), namespace).id]
+    for one in ["level:warning"] if given.reset else given.level.split(","):
+        component, _, level = one.rpartition(":")
+        proxy.admin("POST", f"/logging?{component or 'level'}={level}" if level else "/logging")
 
 
 def _exec(mesh: Replay, call: Call, pod: Pod, container: str | None, words: list[str]) -> int:
