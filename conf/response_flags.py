@@ -1,4 +1,4 @@
-"""Explains the response flags of the access log, each with a line that the lab has recorded.
+"""Explains the response flags of the access log, each with a recorded line.
 
 The texts are `reference/response-flags.yaml` of the source folder, whose comments say what is in
 it. The lines are from the transcripts of the example of the same name.
@@ -175,7 +175,7 @@ def text(flag: Flag) -> str:
         links = ", ".join(f"[](/{chapter}.md)" for chapter in flag.chapters)
         lines += [_("More in {links}.").format(links=links), ""]
     if flag.unplayed:
-        lines += [_("The lab has no line with this flag: {why}").format(why=flag.unplayed)]
+        lines += [_("No line with this flag is recorded: {why}").format(why=flag.unplayed)]
     return "\n".join(map(str, lines))
 
 
