@@ -262,13 +262,13 @@ def test_a_sidecar_listens_on_the_ports_of_its_pod_and_passes_on_to_the_applicat
             "name": name,
             "address": {"socketAddress": {"address": "0.0.0.0", "portValue": port}},  # noqa: S104
             "bindToPort": bind,
-            "listenerFilters": [{"name": "envoy.filters.listener.original_dst"}],
+            "listenerFilters": [{"name": f"envoy.filters.listener.{listener_filter}"}],
             "filterChains": chains,
         }
-        for name, port, bind in (
-            ("virtualInbound", 15006, True),
-            ("virtualOutbound", 15001, True),
-            ("0.0.0.0_80", 80, False),
+        for name, port, bind, listener_filter in (
+            ("virtualInbound", 15006, True, "original_dst"),
+            ("virtualOutbound", 15001, True, "http_inspector"),
+            ("0.0.0.0_80", 80, False, "http_inspector"),
         )
     ]
     kinds = ("routes", "clusters", "endpoints", "secrets")
@@ -280,5 +280,6 @@ def test_a_sidecar_listens_on_the_ports_of_its_pod_and_passes_on_to_the_applicat
     assert ports == [8080, 9090]
     assert inbound["listenerFilters"] == []
     assert "127.144.3.10:%DOWNSTREAM_LOCAL_PORT%" in str(inbound["filterChains"][0]["filters"][0])
-    assert outbound["filterChains"][0]["useProxyProto"] is True
+    names = [item["name"].rpartition(".")[2] for item in outbound["listenerFilters"]]
+    assert names == ["proxy_protocol", "http_inspector"], "an inspector would look at the header"
     assert http["address"]["socketAddress"]["address"] == "0.0.0.0"  # noqa: S104

@@ -5,9 +5,7 @@ pod's address. What a proxy would fetch from istiod over ADS it fetches over RES
 time (module `discovery`). And where iptables would redirect a connection to a sidecar, the sidecar
 learns in another way where it was to go:
 
-- Outbound, a PROXY header in front says so (module `network`). It is read after Envoy has asked the
-  kernel, which knows of no redirection, or of none but to the sidecar if a firewall tracks
-  connections: of Envoy's two ways to read the header, the older one comes last.
+- Outbound, a PROXY header in front says so (module `network`).
 - Inbound, `virtualInbound` listens on each port of the pod itself, and passes on to the application
   on an address of its own, by the filter state that ORIGINAL_DST clusters ask first.
 """
@@ -22,6 +20,10 @@ from lab.discovery import Key
 from lab.recordings import Resources, digest_of
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
+_PROXY_PROTOCOL = {
+    "name": "envoy.filters.listener.proxy_protocol",
+    "typedConfig": {"@type": f"{_FILTERS}.listener.proxy_protocol.v3.ProxyProtocol"},
+}
 _ORIGINAL_DST = "envoy.filters.listener.original_dst"
 _INBOUND, _OUTBOUND = "virtualInbound", "virtualOutbound"
 
@@ -98,7 +100,7 @@ def _listener(listener: dict[str, Any], pod: Pod) -> dict[str, Any]:
         if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
             socket["address"] = pod.address
     if listener["name"] == _OUTBOUND:
-        listener["filterChains"][0]["useProxyProto"] = True  # it is the first that counts
+        listener["listenerFilters"] = [_PROXY_PROTOCOL, *listener.get("listenerFilters", [])]
     if listener["name"] == _INBOUND:
         _take_in(listener, pod)
     return listener
