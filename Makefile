@@ -11,7 +11,7 @@ LIVE := $(VENV)/.live
 PDF := $(BUILD)/istio-operations-guide.pdf
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
-CLUSTER = GO=$(GO_PROGRAM) $(PY) -m cluster
+WORLD = GO=$(GO_PROGRAM) $(PY) -m cluster
 ON = $(if $(ISTIO),--istio $(ISTIO))
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
 
@@ -69,14 +69,14 @@ lint: $(READY) ## Check style and types
 	@$(PY) -m ruff format --check --quiet conf tests
 	@$(PY) -m mypy --no-error-summary
 
-try: $(READY) ## Play an example, then open a shell in its mesh: make try EXAMPLE=part/name
-	@$(LAB) try $(or $(EXAMPLE),$(error name an example: make try EXAMPLE=part/name))
+try: $(READY) $(if $(filter 1,$(CLUSTER)),$(GO_NEEDED)) ## Play an example, then open a shell in its mesh: make try EXAMPLE=part/name [CLUSTER=1]
+	@$(if $(filter 1,$(CLUSTER))$(wildcard $(BUILD)/cluster/state.json),$(WORLD),$(LAB)) try $(or $(EXAMPLE),$(error name an example: make try EXAMPLE=part/name))
 
 record: $(READY) $(GO_NEEDED) ## Record examples, each on a cluster of its own, and keep what comes out [EXAMPLE=part/name]
-	@$(CLUSTER) record $(EXAMPLE)
+	@$(WORLD) record $(EXAMPLE)
 
 check-recordings: $(READY) $(GO_NEEDED) ## Record again without writing, and fail on any difference [EXAMPLE=…] [MINUTES=20]
-	@$(CLUSTER) record --check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) $(EXAMPLE)
+	@$(WORLD) record --check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) $(EXAMPLE)
 
 # For the examples that were never recorded on a cluster; goes with the last of them.
 lab-record lab-check: $(GO_TOOLS)
@@ -84,23 +84,23 @@ lab-record lab-check: $(GO_TOOLS)
 
 matrix: $(READY) $(GO_NEEDED) ## Play examples on each Envoy that Istio ships, and on a cluster of Istio 1.30 [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
-	@$(CLUSTER) matrix $(EXAMPLE)
+	@$(WORLD) matrix $(EXAMPLE)
 
 mutate: $(READY) $(GO_NEEDED) ## Change five values of each example's manifests: does a transcript notice? [EXAMPLE=…] [VALUES=5]
-	@$(CLUSTER) mutate $(if $(VALUES),--values $(VALUES)) $(EXAMPLE)
+	@$(WORLD) mutate $(if $(VALUES),--values $(VALUES)) $(EXAMPLE)
 
 soak: $(READY) ## Play every example 30 times, with idle and with busy cores, and list what failed [EXAMPLE=…]
 	@$(LAB) play --times $(or $(TIMES),30) $(EXAMPLE)
 	@$(LAB) play --times $(or $(TIMES),30) --load $(EXAMPLE)
 
 cluster: $(READY) $(GO_NEEDED) ## Start a real cluster, with what it takes built first [ISTIO=1.31]
-	@$(CLUSTER) up $(ON)
+	@$(WORLD) up $(ON)
 
 cluster-down: $(READY) ## End the cluster; nothing of it is left
-	@$(CLUSTER) down
+	@$(WORLD) down
 
 check-cluster: $(READY) $(GO_NEEDED) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
-	@$(CLUSTER) build $(ON)
+	@$(WORLD) build $(ON)
 	@GO=$(GO_PROGRAM) ISTIO=$(ISTIO) $(PY) -m pytest -q -x tests/cluster/live
 
 controlplane: $(GO_TOOLS) ## Build the Go tools: control plane, istioctl, pilot-agent (7 minutes at first)

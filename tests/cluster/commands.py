@@ -20,7 +20,7 @@ from cluster import needs
 from cluster.errors import ClusterError
 from cluster.kept import Say
 from cluster.paths import FOLDER, ROOT
-from cluster.recording import choosing, keeping, mutating, several, watching
+from cluster.recording import choosing, keeping, mutating, several, trying, watching
 from cluster.world import World, build, components
 
 _ABOUT = """
@@ -53,6 +53,8 @@ def run(words: Sequence[str]) -> int:
             return _matrix(asked)
         if asked.command == "mutate":
             return _mutate(asked)
+        if asked.command == "try":
+            return _try(world, load(asked.example))
         if asked.command == "down":
             print("The cluster has ended." if world.down() else "There was no cluster.")
             return 0
@@ -191,6 +193,28 @@ def _mutate(asked: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _try(world: World, example: Example) -> int:
+    """On the cluster that a reader has up, or on one that ends with the shell."""
+    if world.first:
+        if example.settings.get("meshConfig"):
+            raise ClusterError(
+                "the cluster that is up has not the meshConfig of this example",
+                remedy="end it, and try again: make cluster-down",
+            )
+        return _try_on(world, example, "It stays, with all that you made, until make cluster-down.")
+    needs.check(built=_built(ISTIO))
+    own = World(world.folder.with_name(f"{world.folder.name}-try"))
+    with keeping.up(example, ISTIO, own, _clock()):
+        return _try_on(own, example, "It ends with this shell.")
+
+
+def _try_on(world: World, example: Example, end: str) -> int:
+    rc = trying.play(example, world, lambda line: print(line, flush=True))
+    print(f"\nYou are in {_short(example.folder)}, as a client outside of a cluster that is up.")
+    print(f"kubectl and istioctl are there, and you may do anything. {end} Leave with exit.")
+    return trying.shell(example, world, rc)
+
+
 def _built(istio: Istio) -> bool:
     return all(part.folder.exists() for part in components(istio).values())
 
@@ -262,6 +286,8 @@ def _parser() -> argparse.ArgumentParser:
     mutate = commands.add_parser("mutate", help="change values of manifests: is it noticed?")
     mutate.add_argument("example", nargs="*", metavar="EXAMPLE", help="its part/name; else all")
     mutate.add_argument("--values", type=int, default=mutations.SAMPLE, help="of each example")
+    trial = commands.add_parser("try", help="play an example, then open a shell on its cluster")
+    trial.add_argument("example", metavar="EXAMPLE", help="its part/name")
     commands.add_parser("down", help="end it; nothing of it is left")
     inside = commands.add_parser("run", help="run a program in it, or a shell")
     inside.add_argument("--outside", action="store_true", help="as a client outside of it")

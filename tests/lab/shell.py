@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -10,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+import psutil
 
 from lab.errors import LabError
 from lab.processes import spawn, stop
@@ -132,12 +135,16 @@ def interactive(server: Server, folder: Path, rc: Path) -> int:
     """Opens a shell for a reader until they leave it; gives its exit code."""
     with rc.open("a") as file:
         file.write("\nPS1='(lab) $ '\nunset HISTFILE\n")
+    env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
+    return hand_to_reader(["bash", "--noprofile", "--rcfile", str(rc), "-i"], env, folder)
+
+
+def hand_to_reader(command: list[str], env: dict[str, str], folder: Path) -> int:
+    """Runs an interactive program on this terminal until it ends; gives its exit code."""
     # Ctrl-C is for what runs in the shell; ignoring it outright would be inherited.
     previous = signal.signal(signal.SIGINT, lambda *_: None)
-    env = environment(server) | {"TERM": os.environ.get("TERM", "dumb")}
     # `make` in this shell is a make of its own, not one inside the make that opened it.
     env = {name: value for name, value in env.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    command = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
     process = subprocess.Popen(command, env=env, cwd=folder)
     try:
         while (code := process.poll()) is None:
@@ -151,7 +158,10 @@ def interactive(server: Server, folder: Path, rc: Path) -> int:
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
     """Ends an interactive bash, which ends its jobs when the terminal hangs up."""
-    process.send_signal(signal.SIGHUP)
+    # Where nsenter runs it, it does not pass signals on.
+    for one in [*psutil.Process(process.pid).children(), psutil.Process(process.pid)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGHUP)
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:

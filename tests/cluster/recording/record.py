@@ -42,12 +42,14 @@ def play(
     world: World,
     report: Callable[[str], None],
     seen: Callable[[Transcript, Step, Step], None] = lambda *_: None,
+    ending: str = "",
 ) -> Played:
     """Plays all transcripts in order, in one bash, on a new cluster in which nothing was done yet.
 
     One that no replay plays runs as it does for a reader: nobody waits for it, and after each
     command the objects are taken down, for the names in them. `seen` is told of each step as it was
-    and as it is now; what it raises ends the play. Raises LabError for a command that does not end.
+    and as it is now; what it raises ends the play. `ending` is a last command, of which nothing is
+    kept. Raises LabError for a command that does not end.
     """
     folder = world.folder / "recording"
     shutil.rmtree(folder, ignore_errors=True)
@@ -85,6 +87,8 @@ def play(
                 steps.append(replace(step, output=tuple(output)))
                 seen(script, step, steps[-1])
             played.append(replace(script, steps=tuple(steps)))
+        if ending:
+            run(ending)
     log = folder / "calls.jsonl"
     calls = log.read_text().splitlines() if log.exists() else []
     moving = {int(p.stem[6:]): p.read_text() for p in folder.glob("state-*.moving")}
