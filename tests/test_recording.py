@@ -99,15 +99,15 @@ def test_the_others_follow_in_turn_from_one_that_the_commit_decides(
     assert seen == {*"abcde"}
 
 
-def test_touched_examples_may_take_twice_the_minutes_and_the_rest_is_named(
+def test_touched_examples_may_take_half_as_long_again_and_the_rest_is_named(
     tmp_path: Path, repository: list[Example]
 ) -> None:
     newest = commit(tmp_path, *(f"examples/part/{letter}/a.yaml" for letter in "abcde"))
     chosen = choosing.choose(repository, 2)
-    assert [one.played for one in chosen] == [True] * 4 + [False]
-    assert choosing.described(chosen)[3:] == [
-        f"part/d: touched by {newest[:12]}, 60 s",
-        f"part/e: touched by {newest[:12]}, 60 s; no time: make check-recordings EXAMPLE=part/e",
+    assert [one.played for one in chosen] == [True] * 3 + [False] * 2
+    assert choosing.described(chosen)[2:4] == [
+        f"part/c: touched by {newest[:12]}, 60 s",
+        f"part/d: touched by {newest[:12]}, 60 s; no time: make check-recordings EXAMPLE=part/d",
     ]
 
 
@@ -210,6 +210,16 @@ def test_several_run_side_by_side_each_at_its_own_place(
     assert [one.code for one in crew.run(examples_called("a", "b", "c"))] == [0, 0, 0]
     assert lines[:2] == ["part/a: begins", "part/b: begins"]
     assert all(place.exists() for place in places)
+
+
+def test_no_other_begins_when_the_time_is_over(
+    tmp_path: Path, stand_in: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "python_environment", lambda: stand_in)
+    lines: list[str] = []
+    crew = several.Crew([tmp_path / "1"], tmp_path / "plays", [], lines.append, 0.01)
+    assert [one.example.name for one in crew.run(examples_called("a", "b"))] == ["part/a"]
+    assert lines[-1] == "part/b: not played, the time is over"
 
 
 INTERRUPTED = """

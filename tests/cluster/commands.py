@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -108,7 +109,8 @@ def _record(asked: argparse.Namespace) -> int:
     say(f"{len(examples)} examples; what they print is in {_short(folder / 'plays')}")
     began = time.monotonic()
     options = ["--check"] if asked.check else []
-    done = several.Crew(places, folder / "plays", options, say).run(examples)
+    limit = asked.minutes * 60 * choosing.MORE if asked.minutes else math.inf
+    done = several.Crew(places, folder / "plays", options, say, limit).run(examples)
     say(several.summary(done, time.monotonic() - began))
     return 1 if any(one.code for one in done) else 0
 

@@ -4,7 +4,7 @@ The rule, which needs no memory of what earlier runs saw:
 
 1. First come the examples that a commit touched: their manifests, transcripts or recording, in
    the last 20 commits or since a commit that is named; the newest commit first. As CI may have
-   missed earlier commits, these may take twice the minutes.
+   missed earlier commits, these may take half as many minutes more.
 2. Then the others in turn, as many as fit into the minutes with the first: in the order of their
    names, from one that the id of the last commit decides, and on from the last to the first.
 
@@ -24,6 +24,7 @@ from lab.states import head
 from cluster.errors import ClusterError
 
 RECENT = 20  # commits
+MORE = 1.5  # times the minutes, for what was touched
 UNKNOWN = 120.0  # seconds of an example whose recording does not tell them
 
 _MARK = "commit "
@@ -52,7 +53,7 @@ def choose(examples: Sequence[Example], minutes: float, since: str | None = None
     chosen: list[Chosen] = []
     for example, commit in touched.items():
         seconds = seconds_of(example)
-        fits = not chosen or spent + seconds <= 2 * available
+        fits = not chosen or spent + seconds <= MORE * available
         spent += seconds if fits else 0
         chosen.append(Chosen(example, seconds, f"touched by {commit[:12]}", fits))
     for example in others:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -43,6 +44,7 @@ class Crew:
     logs: Path  # where each leaves a file of what it prints
     options: Sequence[str]  # of `record`
     report: Report
+    limit: float = math.inf  # seconds after which no other example begins
     _running: dict[Popen[bytes], tuple[Example, Path, float]] = field(default_factory=dict)
 
     def run(self, examples: Sequence[Example]) -> list[Done]:
@@ -52,6 +54,7 @@ class Crew:
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         waiting, free, done = list(examples), list(self.places), []
+        late = time.monotonic() + self.limit
         try:
             while waiting or self._running:
                 while waiting and free:
@@ -61,6 +64,10 @@ class Crew:
                 free.append(place)
                 stop(process, 0)
                 done.append(self._result(example, process.returncode, time.monotonic() - began))
+                if time.monotonic() > late:
+                    for example in waiting:
+                        self.report(f"{example.name}: not played, the time is over")
+                    waiting.clear()
         finally:
             self._end()
         return done
