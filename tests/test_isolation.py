@@ -58,6 +58,31 @@ with socket.create_server(("127.0.0.1", 0)) as server:
         connection.close()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """
+# What a sidecar asks of a connection, before and after it is hidden, and in a process that follows.
+ASKS_THE_KERNEL = """
+import errno
+import socket
+import subprocess
+import sys
+from lab import tracking
+
+def ask():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()):
+            connection, _ = server.accept()
+            with connection:
+                try:
+                    place = connection.getsockopt(socket.SOL_IP, tracking.SO_ORIGINAL_DST, 16)
+                    return socket.inet_ntoa(place[4:8])
+                except OSError as error:
+                    return errno.errorcode[error.errno]
+
+if sys.argv[1:]:
+    print(ask(), end="")
+else:
+    print(ask(), tracking.hide(), ask(), end=" ", flush=True)
+    subprocess.run([*sys.orig_argv, "child"])
+"""
 PLAY = [sys.executable, "-m", "lab", "play", "cluster/orders"]
 REFUSED = "allows no network namespace"
 CANNOT_TELL = re.compile("no such machine|unshare failed")  # where not even this is allowed
@@ -86,6 +111,21 @@ def test_examples_play_beside_a_firewall_that_tracks_connections(network: str, u
     done = beside_rules(*USERS[user], *PLAY, network=network)
     if not CANNOT_TELL.search(done.stderr):
         assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_each_port_is_for_anyone_to_use_in_a_network_of_the_labs_own() -> None:
+    says = "from lab import isolation as i; i.isolate(); import os; os.execvp('sh', ['sh', '-c', "
+    says += "'cat /proc/sys/net/ipv4/ip_unprivileged_port_start'])"
+    done = run(*USERS["ordinary"], sys.executable, "-c", says)
+    fixed = os.statvfs("/proc/sys").f_flag & os.ST_RDONLY  # as in most containers
+    if REFUSED not in done.stderr and not CANNOT_TELL.search(done.stderr):
+        assert (done.stderr, done.stdout) == ("", "1024\n" if fixed else "0\n")
+
+
+def test_what_is_tracked_can_be_hidden_from_a_process_and_what_it_starts() -> None:
+    done = beside_rules(sys.executable, "-c", ASKS_THE_KERNEL)
+    if not CANNOT_TELL.search(done.stderr):
+        assert (done.stderr, done.stdout) == ("", "127.0.0.1 None ENOENT ENOENT")
 
 
 def test_examples_play_where_namespaces_are_refused_and_a_line_says_so() -> None:

@@ -10,7 +10,8 @@ From an example's files to its outputs:
   the proxies that `envoy` runs, `kubelet` runs the containers;
 - `names` knows what names and addresses mean, `dns` answers for it, `network` leads connections
   through sidecars;
-- `isolation` gives the lab a network, `addresses` knows what the cluster's addresses are in it;
+- `isolation` gives the lab a network, `tracking` keeps a firewall out of it, `addresses` knows what
+  the cluster's addresses are in it;
 - `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
   it, `play` runs the transcripts in that shell and compares;
 - `matrix` plays on other versions of Envoy, `mutations` knows how their values may change;

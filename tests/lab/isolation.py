@@ -7,6 +7,7 @@ as where no other is allowed. If it says nothing, the lab has its own if it can.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from lab import tracking
 from lab.errors import LabError
 
 # Of <linux/sched.h>, <linux/sockios.h> and <linux/if.h>.
@@ -35,9 +37,9 @@ _REMEDY = (
 def isolate() -> None:
     """Moves this process into a new network namespace, in which there is loopback alone.
 
-    What it starts from now on is there too. It must not have started a thread yet. Root is not
-    needed: the user keeps their number, in a user namespace. Raises LabError where that is not
-    allowed.
+    What it starts from now on is there too, and may use each port. It must not have started a
+    thread yet. Root is not needed: the user keeps their number, in a user namespace. Raises
+    LabError where that is not allowed.
     """
     try:
         try:
@@ -45,6 +47,8 @@ def isolate() -> None:
         except PermissionError:
             _isolate_as_user()
         _bring_up(b"lo")
+        with contextlib.suppress(OSError):  # where it is not allowed, root alone has low ports
+            Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     except OSError as error:
         raise LabError(
             f"this machine allows no network namespace ({error.strerror}): "
@@ -66,14 +70,17 @@ def isolate_if_possible() -> None:
 
     Where that is not allowed, a line says what follows; raises LabError if LAB_NETWORK wants it.
     """
-    if wanted() == MACHINE or isolated():
+    if isolated():
         return
-    try:
-        isolate()
-    except LabError as error:
-        if wanted() == OWN:
-            raise
-        print(f"lab: {error}", file=sys.stderr)
+    if wanted() != MACHINE:
+        try:
+            isolate()
+        except LabError as error:
+            if wanted() == OWN:
+                raise
+            print(f"lab: {error}", file=sys.stderr)
+    if not isolated():
+        tracking.hide()
 
 
 def take_networks(networks: Iterable[str]) -> None:
