@@ -180,6 +180,14 @@ def test_what_the_cluster_was_not_asked_in_this_step_is_refused(
     assert caught.value.remedy == "only a cluster can answer: make cluster"
 
 
+def test_a_folder_that_mktemp_has_made_has_one_name_in_all_plays() -> None:
+    for folder in ("/var/lab-abc", "/var/recording/"):
+        made = folder.rstrip("/") + "/" + "tmp.Ab12Cd34Ef"
+        args = ["create", f"--cert={made}/shop.crt", "-f", folder]
+        found = states.without_temporary(args, folder)
+        assert found == ("create", "--cert=$TMPDIR/shop.crt", "-f", folder)
+
+
 # Calls while recording
 
 

@@ -10,7 +10,7 @@ import argparse
 import base64
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,13 @@ from lab.errors import LabError
 from lab.manifests import Object
 from lab.replay import Replay
 from lab.states import Call as Answer
+from lab.states import without_temporary
 
 _FOLLOW = 0.2  # seconds between two looks at a log that is followed
 _ISTIOD = "istiod"
+
+# In Envoy's words for a listener that it rejects: on a cluster it listens on all addresses.
+_REFUSED, _ANY = "error adding listener '", "0.0.0.0"  # noqa: S104
 
 
 @dataclass
@@ -35,7 +39,7 @@ class Answers:
     taken: int = 0
     _used: set[int] = field(default_factory=set)
 
-    def to(self, program: str, args: list[str]) -> Answer:
+    def to(self, program: str, args: Sequence[str]) -> Answer:
         """The answer to a call in this step; the last one again where a loop asks on.
 
         Raises LabError if the cluster was never asked so.
@@ -80,7 +84,7 @@ def run(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
 
 
 def _answer(mesh: Replay, answers: Answers, program: str, call: Call) -> int:
-    answer = answers.to(program, call.args)
+    answer = answers.to(program, without_temporary(call.args, str(mesh.folder)))
     call.write(answer.out)
     if answer.err:
         call.error(answer.err.removesuffix("\n"))
@@ -146,7 +150,8 @@ def _log(mesh: Replay, pod: Pod, container: str | None) -> Iterator[Callable[[],
             if proxy:
                 proxy.flush_log()
             file.seek(0)
-            return file.read().splitlines()
+            text = file.read().replace(_REFUSED + pod.address, _REFUSED + _ANY)
+            return text.splitlines()
 
         yield read
 

@@ -52,8 +52,13 @@ class Replay(Mesh):
         return self
 
     def keep(self, secret: Object) -> None:
-        """Takes in a Secret that a transcript has made."""
-        self.secrets[object_name(secret)] = secret
+        """Takes in a Secret that a transcript has made; proxies get it with the next answer.
+
+        No recorded state tells what is in a Secret, so that one may stay the same.
+        """
+        with self.lock:
+            self.secrets[object_name(secret)] = secret
+            self.number = 0
 
     def move_to(self, number: int) -> None:
         """Makes what runs the same as what ran on the cluster in this state."""

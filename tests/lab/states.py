@@ -16,8 +16,9 @@ No private key is in a recording.
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ _HEAD = "recording.json"
 class Call:
     """One call of `program` (kubectl or istioctl) that the control plane answered.
 
-    `step` is the transcript, and which of its commands made the call. `out` has standard output;
-    if `err` is None it has standard error too, in their order. `state` is the number of the state
-    that the cluster was in after a call that changed it.
+    `step` is the transcript, and which of its commands made the call. `args` name a folder that
+    `mktemp -d` has made as `$TMPDIR`. `out` has standard output; if `err` is None it has standard
+    error too, in their order. `state` is the number of the state that the cluster was in after a
+    call that changed it.
     """
 
     step: tuple[str, int]
@@ -211,6 +213,12 @@ def digests(example: Example, transcripts: Iterable[Transcript] | None = None) -
             steps = [[step.command, *step.output] for step in script.steps]
             found[script.path.name] = digest_of(steps)
     return found
+
+
+def without_temporary(args: Sequence[str], folder: str) -> tuple[str, ...]:
+    """Arguments without what `mktemp -d` has made of a folder: it differs from play to play."""
+    made = re.compile(re.escape(folder.rstrip("/")) + "/" + r"tmp\.\w+")
+    return tuple(made.sub("$TMPDIR", arg) for arg in args)
 
 
 def object_name(item: Object) -> str:

@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from lab.states import without_temporary
+
 from cluster.recording import dump, settling
 
 CHANGING = frozenset(
@@ -70,7 +72,8 @@ def main(words: list[str]) -> int:
         os.execv(real, [real, *args])  # noqa: S606
     if verb == "logs":
         time.sleep(_FLUSH)
-    call = run(real, args) | {"program": program, "args": args, "step": current_step()}
+    plain = without_temporary(args, os.environ["TMPDIR"])
+    call = run(real, args) | {"program": program, "args": plain, "step": current_step()}
     if changes(program, verb, rest):
         call["state"] = take_state()
     write(call)
