@@ -21,6 +21,7 @@ from lab.istiod import Source
 from lab.manifests import Object
 from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 from lab.play import Playing, playing
+from lab.replay import Replay
 
 SHOP = "lab/shop"
 
@@ -326,6 +327,29 @@ def test_secrets_of_the_proxy_itself_are_shown_as_on_a_cluster(gateway: Playing)
     private = names["kubernetes://shop-tls"]["tls_certificate"]["private_key"]
     assert base64.b64decode(private["inline_bytes"]) == b"[redacted]"
     assert "inline_bytes" in names["ROOTCA"]["validation_context"]["trusted_ca"]
+
+
+# A gateway of the cluster
+
+CLUSTERS = "problems/duplicate-tls-hosts"
+
+
+def test_a_secret_that_is_made_again_is_pushed_though_the_recorded_state_stays(keys: Path) -> None:
+    with turn(CLUSTERS) as example, playing(example, Source.RECORDED) as running:
+        mesh = running.mesh
+        assert isinstance(mesh, Replay)
+        state = next(
+            number
+            for number, state in enumerate(mesh.recording.states, 1)
+            if any("kubernetes://shop-tls" in proxy["secrets"] for proxy in state.proxies.values())
+        )
+        for name in ("shop", "blog"):
+            parts = (keys / f"{name}.crt").read_text(), (keys / f"{name}.key").read_text()
+            mesh.keep(secret("shop-tls", tls_crt=parts[0], tls_key=parts[1]))
+            mesh.move_to(state)
+            host = "shop.example.com"
+            options = f"--cacert {keys}/{name}.crt --resolve {host}:443:172.18.255.200"
+            assert running.shell.run(f"curl -sS {options} https://{host}/") == ["the shop"]
 
 
 # Where keys never go
