@@ -14,7 +14,7 @@ import tarfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +140,9 @@ def test_a_version_that_go_does_not_know_is_told(
     ]
 
 
+@pytest.mark.parametrize("part", [parts.debian, parts.dig])
 def test_a_debian_version_that_is_gone_is_told_with_the_one_that_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: Callable[[], Part]
 ) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -155,7 +156,7 @@ def test_a_debian_version_that_is_gone_is_told_with_the_one_that_is_served(
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     with pytest.raises(ClusterError) as told:
-        have(parts.debian(), print)
+        have(part(), print)
     assert str(told.value).startswith(
         "Debian's archive does not serve runc 1 (it has 2: pin that in parts.py)"
     )

@@ -57,6 +57,7 @@ def environment() -> dict[str, str]:
         PARTS / "kubernetes" / "bin",
         PARTS / "istio" / "bin",
         PARTS / "debian" / "bin",
+        PARTS / "dig" / "bin",
         PARTS / "debian" / "usr" / "bin",
         PARTS / "debian" / "usr" / "sbin",
     ]

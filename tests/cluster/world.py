@@ -291,6 +291,7 @@ def components(istio: Istio) -> dict[str, Part]:
     found = {
         "debian": debian,
         "base": base,
+        "dig": parts.dig(),
         "envoy": envoy,
         "pause": pause,
         "kubernetes": parts.kubernetes(),

@@ -253,6 +253,13 @@ def test_the_client_outside_reaches_the_gateway_alone(world: World, kubectl: Kub
     assert world.run([*ask, f"http://{inside}:8080/"], outside=True).returncode != 0
 
 
+def test_dig_asks_the_clusters_own_server(world: World) -> None:
+    # CoreDNS listens on the node, which the client outside reaches.
+    command = ["dig", "+short", "@172.18.0.2", "echo.default.svc.cluster.local"]
+    done = world.run(command, outside=True)
+    assert re.fullmatch(r"10\.96\.\d+\.\d+\n", done.stdout), done
+
+
 def test_names_outside_of_the_cluster_are_not_asked_for(world: World) -> None:
     for outside in (True, False):
         began = time.monotonic()
