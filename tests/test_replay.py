@@ -134,6 +134,14 @@ def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(
     assert play(changed("2-subset.console", last, f"{last}\n{call}{said}")) == 9
 
 
+def test_a_listener_on_all_addresses_is_shown_as_such() -> None:
+    with playing(load(ORDERS), Source.RECORDED) as running:
+        assert isinstance(running.mesh, Replay)
+        running.mesh.move_to(2)
+        lines = running.shell.run("kubectl exec deploy/client -- pilot-agent request GET listeners")
+    assert "virtualOutbound::0.0.0.0:15001" in lines
+
+
 def test_a_question_that_the_cluster_was_not_asked_is_refused(
     changed: Callable[[str, str, str], Example],
 ) -> None:

@@ -110,6 +110,8 @@ def _exec(mesh: Replay, call: Call, pod: Pod, container: str | None, words: list
     mesh.check_containers()
     if words[:2] == ["pilot-agent", "request"] and len(words) == 4:
         status, body = mesh.proxies[pod.id].admin(words[2], "/" + words[3].lstrip("/"))
+        if words[3].strip("/") == "listeners":
+            body = body.replace(f"::{pod.address}:", f"::{_ANY}:")  # see module `xds`
         call.print(body)  # pilot-agent ends each answer with a new line
         return 0 if status < 400 else 1
     if words[:1] == ["curl"]:
