@@ -12,6 +12,7 @@ from lab.cluster import Pod, pods_in
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
 from lab.example import REJECTED
+from lab.isolation import call_from, isolated
 from lab.kubelet import Container
 from lab.manifests import Object
 from lab.mesh import Mesh, bootstrap_override
@@ -75,6 +76,9 @@ class Replay(Mesh):
             self._tell_pods(known(snapshot))
             for name in pods.keys() & self.sent.proxies.keys():
                 self._configure_proxy(name, pods[name])
+                if _listens_on_udp(self.sent.proxies[name]) and isolated():
+                    # Up to Envoy 1.39 its sessions of UDP take no address from the bootstrap.
+                    call_from(pods[name].address, f"{addresses.PODS}.0.0/16")
             self._start(pods, {object_name(item): item for item in snapshot})
 
     sent: State = field(init=False)
@@ -103,3 +107,8 @@ class Replay(Mesh):
         override = bootstrap_override(pod, self.cluster.snapshot())
         added = self.recording.bootstraps.get(pod.id, self.recording.bootstrap)
         return Proxy(pod, folder, self._dns.place, self.authority, override, added)
+
+
+def _listens_on_udp(resources: states.Resources) -> bool:
+    addresses = [listener["address"] for listener in resources["listeners"]]
+    return any(one.get("socketAddress", {}).get("protocol") == "UDP" for one in addresses)
