@@ -36,6 +36,8 @@ _TYPES = {
     "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 
+_VERSION = '{"version_info": "'  # how each response begins: to read it whole would take long
+
 # As with istiod, a proxy waits for what it does not get (`initialFetchTimeout`).
 CLUSTER = "xds-grpc"
 """The cluster of a proxy's bootstrap from which it fetches; on a cluster, the way to istiod."""
@@ -59,11 +61,12 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
     there is answered with nothing, as istiod does: then a listener that needs it opens, and the
     connections to it are reset.
     """
+    asked: set[str] = set()
+    clusters = [_cluster(item, asked) for item in configured["clusters"]]
+    listeners = [_listener(item, pod, asked) for item in configured["listeners"]]
     out = {
-        ("clusters", ""): _response("clusters", [_cluster(c) for c in configured["clusters"]]),
-        ("listeners", ""): _response(
-            "listeners", [_listener(item, pod) for item in configured["listeners"]]
-        ),
+        ("clusters", ""): _response("clusters", clusters),
+        ("listeners", ""): _response("listeners", listeners),
     }
     for resource in configured["endpoints"]:
         out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
@@ -71,7 +74,7 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
         out["routes", resource["name"]] = _response("routes", [resource])
     for resource in configured.get("extensions", []):
         out["extension_configs", resource["name"]] = _response("extensions", [resource])
-    for name in _named_secrets([configured["listeners"], configured["clusters"]]):
+    for name in asked:
         out["secrets", name] = _response("secrets", [])
     for secret in [*identity, *configured["secrets"]]:
         out["secrets", secret["name"]] = _response("secrets", [secret])
@@ -80,7 +83,7 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
 
 def version(content: str) -> str:
     """The version that a proxy reports once it has taken this response."""
-    return str(json.loads(content)["version_info"])
+    return content.partition(_VERSION)[2].partition('"')[0]
 
 
 def resources(content: str) -> list[dict[str, Any]]:
@@ -90,11 +93,11 @@ def resources(content: str) -> list[dict[str, Any]]:
 
 def _response(kind: str, resources: list[dict[str, Any]]) -> str:
     typed = [{"@type": _TYPES[kind], **resource} for resource in resources]
-    return json.dumps({"version_info": digest_of(typed)[:16], "resources": typed})
+    return f'{_VERSION}{digest_of(typed)[:16]}", "resources": {json.dumps(typed)}}}'
 
 
-def _listener(listener: dict[str, Any], pod: Pod) -> dict[str, Any]:
-    listener = _fetching(listener)
+def _listener(listener: dict[str, Any], pod: Pod, asked: set[str]) -> dict[str, Any]:
+    listener = _fetching(listener, asked)
     for place in [listener, *listener.get("additionalAddresses", [])]:
         socket = place["address"].get("socketAddress", {})
         if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
@@ -139,39 +142,30 @@ def _ports(listener: dict[str, Any], pod: Pod) -> set[int]:
     return ({match.get("destinationPort", own) for match in matches} | pod.tcp_ports()) - {own}
 
 
-def _cluster(cluster: dict[str, Any]) -> dict[str, Any]:
-    cluster = _fetching(cluster)
+def _cluster(cluster: dict[str, Any], asked: set[str]) -> dict[str, Any]:
+    cluster = _fetching(cluster, asked)
     cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
     if cluster.get("type") == "EDS":
         cluster["edsClusterConfig"]["edsConfig"] = SOURCE
     return cluster
 
 
-def _fetching(resource: dict[str, Any]) -> dict[str, Any]:
-    """A copy that fetches its routes and secrets from the lab."""
-    return dict(json.loads(json.dumps(resource), object_hook=_fetch))
+def _fetching(resource: dict[str, Any], asked: set[str]) -> dict[str, Any]:
+    """A copy that fetches its routes and secrets from the lab.
 
+    The names of the cluster's Secrets that it asks for are added to `asked`.
+    """
 
-def _fetch(node: dict[str, Any]) -> dict[str, Any]:
-    if "sdsConfig" in node:
-        node["sdsConfig"] = SOURCE
-    if "routeConfigName" in node:
-        node["configSource"] = SOURCE
-    if "ads" in node.get("configSource", {}):  # of a filter, which an EnvoyFilter lets it discover
-        given = {"initialFetchTimeout": node["configSource"].get("initialFetchTimeout", "15s")}
-        node["configSource"] = SOURCE | given
-    return node
+    def fetch(node: dict[str, Any]) -> dict[str, Any]:
+        if "sdsConfig" in node:
+            node["sdsConfig"] = SOURCE
+            if "://" in node["name"]:
+                asked.add(node["name"])
+        if "routeConfigName" in node:
+            node["configSource"] = SOURCE
+        if "ads" in node.get("configSource", {}):  # of a filter that an EnvoyFilter lets discover
+            given = node["configSource"].get("initialFetchTimeout", "15s")
+            node["configSource"] = SOURCE | {"initialFetchTimeout": given}
+        return node
 
-
-def _named_secrets(value: Any) -> set[str]:
-    """The names of the Secrets of the cluster that a configuration asks for."""
-    found, left = set(), [value]
-    while left:
-        inner = left.pop()
-        if isinstance(inner, dict):
-            if "sdsConfig" in inner and "://" in inner["name"]:
-                found.add(inner["name"])
-            left += inner.values()
-        elif isinstance(inner, list):
-            left += inner
-    return found
+    return dict(json.loads(json.dumps(resource), object_hook=fetch))
