@@ -130,6 +130,15 @@ def test_addresses_names_of_pods_and_node_ports_may_differ() -> None:
     assert differing_states(ONE, OTHER) == []
 
 
+def test_the_template_of_a_restarted_deployment_may_differ() -> None:
+    def restarted(template: str) -> Recording:
+        item = pod(f"ledger-{template}-aaaaa", "10.244.0.4", owner=f"ledger-{template}")
+        item["metadata"]["labels"] = {"pod-template-hash": template}
+        return replace(ONE, states=[State([item], {})])
+
+    assert differing_states(restarted("559c858d9d"), restarted("59d9d79578")) == []
+
+
 @pytest.mark.parametrize("other", ["10.244.0.8:9000", "10.244.0.9:9001", "10.96.1.2:9000"])
 def test_another_pod_port_or_service_is_a_difference(other: str) -> None:
     found = differing(

@@ -1,8 +1,8 @@
 """Compares two recordings of one example: what may differ between clusters is named by its role.
 
-Pods and Services have other addresses on each cluster, and pods other names. In both recordings
-they become roles, such as `<pod shop/ledger>`, before anything is compared; what else may differ is
-masked as in replays.
+Pods and Services have other addresses on each cluster, and pods other names. So has the template of
+a Deployment that was restarted, as the time is in it. In both recordings they become roles, such as
+`<pod shop/ledger>`, before anything is compared; what else may differ is masked as in replays.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Roles:
                     role = f"{pod.namespace}/{pod.deployment}"
                     words[pod.name] = f"<name of {role}>"
                     words[pod.id] = f"<id of {role}>"
+                    if template := pod.labels.get("pod-template-hash"):
+                        words[template] = f"<template of {pod.deployment}>"
+                        words[f"{pod.deployment}-{template}"] = f"<replicas of {pod.deployment}>"
                     if "podIP" in item["status"]:
                         words[pod.address] = f"<pod {role}>"
                 if item["kind"] == "Service" and item["spec"].get("clusterIP", "None") != "None":
