@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import commands, needs
-from cluster.recording import keeping, mutating, record, watching
+from cluster import commands
+from cluster.recording import keeping, mutating, plays, record, watching
+from cluster.recording.several import Crew, Done
 from cluster.world import World
 from lab import mutations as subject
 from lab import states
@@ -411,14 +412,45 @@ def test_the_command_fails_for_a_value_that_nobody_notices(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outcomes = found["tricks/test"]
-    monkeypatch.setattr(needs, "check", lambda **_: None)
-    monkeypatch.setattr(commands, "build", lambda *_: None)
+    ended = [
+        Done(f"{SHOP}/{change}", 0, f"{outcome.value} by 1-a.console:3", [], 60.0)
+        for change, outcome in outcomes.items()
+    ]
+    monkeypatch.setattr(plays, "ready", lambda *_: None)
     monkeypatch.setattr(subject, "sample", lambda *_: list(outcomes))
-    monkeypatch.setattr(mutating, "outcome", lambda _, change, *__: (outcomes[change], ""))
+    monkeypatch.setattr(Crew, "run", lambda *_: ended)
     saved: list[Any] = []
     monkeypatch.setattr(subject, "save", lambda *given: saved.append(given))
     assert commands.run(["mutate", SHOP]) == 1
     assert [given[:2] for given in saved] == [(load(SHOP), outcomes)]
     out, err = capsys.readouterr()
-    assert f"3/6 {SHOP}/test.yaml:8: spec.c: 1 -> 2: without effect" in out
-    assert err.count("cluster: ") == 2
+    assert out.splitlines()[1:] == list(summary({SHOP: outcomes}))
+    assert err.count(": no transcript notices") == 2
+
+
+def test_a_play_that_failed_gives_no_outcome(
+    found: dict[str, subject.Outcomes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change = next(iter(found["tricks/test"]))
+    monkeypatch.setattr(plays, "ready", lambda *_: None)
+    monkeypatch.setattr(subject, "sample", lambda *_: [change])
+    failed = Done(f"{SHOP}/{change}", 1, "failed", ["cluster: etcd ended"], 60.0)
+    monkeypatch.setattr(Crew, "run", lambda *_: [failed])
+    monkeypatch.setattr(subject, "save", lambda *_: pytest.fail("keeps it"))
+    assert commands.run(["mutate", SHOP]) == 1
+    assert capsys.readouterr().err == f"cluster: no outcome of {SHOP}/{change}\n"
+
+
+def test_one_change_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = sample(load(SHOP))[0]
+    monkeypatch.setattr(plays, "ready", lambda *_: None)
+    said = (Outcome.NOTICED, "1-a.console:3")
+    monkeypatch.setattr(mutating, "outcome", lambda _, tried, *__: said if tried == change else ())
+    assert commands.run(["mutate", f"--change={change.name}", SHOP]) == 0
+    assert capsys.readouterr().out.endswith(f"s  {SHOP}/{change}: noticed by 1-a.console:3\n")
+    assert commands.run(["mutate", "--change=frogs", SHOP]) == 1
+    assert f"cluster: {SHOP} has no value 'frogs'" in capsys.readouterr().err

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
-from cluster import commands, needs
+from cluster import commands, needs, ready
 from cluster.errors import ClusterError
 from cluster.recording import choosing, keeping, record, several, watching
 from cluster.recording.record import Played
+from cluster.recording.several import Job
 from cluster.world import World
 from conftest import eventually
 from lab import states, transcript
@@ -120,6 +123,10 @@ def test_a_commit_may_be_named_since_which_they_were_touched(
     assert [name for name in why if why[name] != "its turn"] == ["part/c"]
 
 
+def test_side_by_side_there_is_time_for_more(repository: list[Example]) -> None:
+    assert [len(choosing.choose(repository, 2, at_once=n)) for n in (1, 2)] == [2, 4]
+
+
 def test_an_example_without_a_time_counts_as_a_slow_one(repository: list[Example]) -> None:
     (repository[0].recordings / "recording.json").write_text("{}")
     assert choosing.seconds_of(repository[0]) == choosing.UNKNOWN
@@ -168,8 +175,8 @@ def stand_in(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(package.parent)}
 
 
-def examples_called(*names: str) -> list[Example]:
-    return [Example(f"part/{name}", Path("/nowhere/part") / name, Path()) for name in names]
+def jobs_called(*names: str) -> list[Job]:
+    return [Job(f"part/{name}", ("record", f"/nowhere/part/{name}")) for name in names]
 
 
 def test_each_has_a_line_and_what_differs_is_told(
@@ -180,8 +187,8 @@ def test_each_has_a_line_and_what_differs_is_told(
 ) -> None:
     monkeypatch.setattr(several, "python_environment", lambda: stand_in)
     lines: list[str] = []
-    crew = several.Crew([tmp_path / "1"], tmp_path / "plays", ["--check"], lines.append)
-    done = crew.run(examples_called("good", "bad", "dead"))
+    crew = several.Crew([tmp_path / "1"], tmp_path / "plays", lines.append)
+    done = crew.run(jobs_called("good", "bad", "dead"))
     assert [line.rpartition(",")[0] or line for line in lines] == [
         "part/good: begins",
         "part/good: nothing differs",
@@ -206,8 +213,8 @@ def test_several_run_side_by_side_each_at_its_own_place(
     monkeypatch.setattr(several, "python_environment", lambda: stand_in)
     lines: list[str] = []
     places = [tmp_path / "1", tmp_path / "2"]
-    crew = several.Crew(places, tmp_path / "plays", [], lines.append)
-    assert [one.code for one in crew.run(examples_called("a", "b", "c"))] == [0, 0, 0]
+    crew = several.Crew(places, tmp_path / "plays", lines.append)
+    assert [one.code for one in crew.run(jobs_called("a", "b", "c"))] == [0, 0, 0]
     assert lines[:2] == ["part/a: begins", "part/b: begins"]
     assert all(place.exists() for place in places)
 
@@ -217,8 +224,8 @@ def test_no_other_begins_when_the_time_is_over(
 ) -> None:
     monkeypatch.setattr(several, "python_environment", lambda: stand_in)
     lines: list[str] = []
-    crew = several.Crew([tmp_path / "1"], tmp_path / "plays", [], lines.append, 0.01)
-    assert [one.example.name for one in crew.run(examples_called("a", "b"))] == ["part/a"]
+    crew = several.Crew([tmp_path / "1"], tmp_path / "plays", lines.append, 0.01)
+    assert [one.title for one in crew.run(jobs_called("a", "b"))] == ["part/a"]
     assert lines[-1] == "part/b: not played, the time is over"
 
 
@@ -227,13 +234,12 @@ import sys
 from pathlib import Path
 from cluster import __main__, commands
 from cluster.recording import several
-from lab.example import Example
 
 folder = Path(sys.argv[1])
-examples = [Example(f"part/{n}", Path("/nowhere/part") / n, Path()) for n in ("long", "next")]
+jobs = [several.Job("part/long", ("record", "/nowhere/part/long"))] * 2
 places = [folder / "1", folder / "2"]
 several.python_environment = lambda: __import__("os").environ | {"PYTHONPATH": sys.argv[2]}
-commands.run = lambda _: several.Crew(places, folder / "plays", [], print).run(examples[:1] * 2)
+commands.run = lambda _: several.Crew(places, folder / "plays", print).run(jobs)
 sys.exit(__main__.main([]))
 """
 
@@ -257,6 +263,18 @@ def test_ctrl_c_ends_all_of_them_and_their_clusters(
     assert process.returncode == 130
     assert said == "cluster: interrupted; everything that it started has ended\n"
     assert all((place / "ended").exists() for place in places)
+
+
+def test_as_many_run_side_by_side_as_the_machine_has_cores_and_memory_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for cores, free in [(1, 32), (2, 32), (16, 32), (2, 7), (2, 1)]:
+        memory = SimpleNamespace(available=free * 2**30)
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
+        found.append(ready.side_by_side())
+    assert found == [1, 2, 2, 1, 1]
 
 
 # What is written
@@ -326,7 +344,7 @@ def test_a_machine_that_cannot_run_clusters_is_told_before_anything_is_built(
 ) -> None:
     machine = replace(needs.this(), capabilities=0)
     monkeypatch.setattr(needs, "this", lambda: machine)
-    monkeypatch.setattr(commands, "build", lambda *_: pytest.fail("builds"))
+    monkeypatch.setattr(ready, "build", lambda *_: pytest.fail("builds"))
     assert commands.run(["record", "--check", "--minutes", "20"]) == 1
     out, err = capsys.readouterr()
     assert "cluster/orders: " in out

@@ -33,8 +33,8 @@ hello you
 STAND_IN = """
 import contextlib, sys
 from pathlib import Path
-from cluster import __main__, commands, needs
-from cluster.recording import keeping, record
+from cluster import __main__
+from cluster.recording import keeping, plays, record
 from cluster.world import World
 
 folder, example = Path(sys.argv[1]), sys.argv[2]
@@ -54,7 +54,7 @@ record._CALLS = nothing
 record._forwarded = lambda _: contextlib.nullcontext()
 World.command = lambda self, argv, **_: list(argv)
 keeping.up = up
-needs.check = lambda **_: None
+plays.ready = lambda *_: None
 sys.exit(__main__.main(["--folder", str(folder / "cluster"), "try", example]))
 """
 

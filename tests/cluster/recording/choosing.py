@@ -40,16 +40,18 @@ class Chosen:
     played: bool = True
 
 
-def choose(examples: Sequence[Example], minutes: float, since: str | None = None) -> list[Chosen]:
+def choose(
+    examples: Sequence[Example], minutes: float, since: str | None = None, at_once: int = 1
+) -> list[Chosen]:
     """Those to play, in their order, and touched ones for which there is no time.
 
-    Raises ClusterError if git does not know the commits.
+    `at_once` are played side by side. Raises ClusterError if git does not know the commits.
     """
     last, touched = _history(examples, since)
     ring = sorted(examples, key=lambda example: example.name)
     start = int(last, 16) % max(len(ring), 1)
     others = [one for one in ring[start:] + ring[:start] if one not in touched]
-    available, spent = minutes * 60, 0.0
+    available, spent = minutes * 60 * at_once, 0.0
     chosen: list[Chosen] = []
     for example, commit in touched.items():
         seconds = seconds_of(example)

@@ -1,9 +1,10 @@
-"""Records several examples, each by a process of its own, some of them side by side."""
+"""Plays on several clusters, each by a process of its own, some of them side by side."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import select
 import signal
 import sys
@@ -15,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from lab.example import Example
 from lab.processes import spawn, stop, uninterrupted
 
 from cluster.paths import python_environment
@@ -26,10 +26,18 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of one example: its exit code, the last line that it printed, and its errors."""
+class Job:
+    """One play: `words` of a command of `python -m cluster` which ends with a line `TITLE: …`."""
 
-    example: Example
+    title: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of it: its exit code, what its last line told, and its errors."""
+
+    title: str
     code: int
     outcome: str
     said: list[str]
@@ -38,55 +46,49 @@ class Done:
 
 @dataclass
 class Crew:
-    """Processes that record, each at a place of its own: a folder for its cluster."""
+    """Processes that play, each at a place of its own: a folder beside that of its cluster."""
 
     places: list[Path]
     logs: Path  # where each leaves a file of what it prints
-    options: Sequence[str]  # of `record`
     report: Report
-    limit: float = math.inf  # seconds after which no other example begins
-    _running: dict[Popen[bytes], tuple[Example, Path, float]] = field(default_factory=dict)
+    limit: float = math.inf  # seconds after which no other job begins
+    _running: dict[Popen[bytes], tuple[Job, Path, float]] = field(default_factory=dict)
 
-    def run(self, examples: Sequence[Example]) -> list[Done]:
-        """Records all, and gives what became of them, in the order in which they ended.
+    def run(self, jobs: Sequence[Job]) -> list[Done]:
+        """Plays all, and gives what became of them, in the order in which they ended.
 
         Whatever happens, Ctrl-C too, all of them end with their clusters.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
-        waiting, free, done = list(examples), list(self.places), []
+        waiting, free, done = list(jobs), list(self.places), []
         late = time.monotonic() + self.limit
         try:
             while waiting or self._running:
                 while waiting and free:
                     self._start(waiting.pop(0), free.pop(0))
                 process = self._ended()
-                example, place, began = self._running.pop(process)
+                job, place, began = self._running.pop(process)
                 free.append(place)
                 stop(process, 0)
-                done.append(self._result(example, process.returncode, time.monotonic() - began))
+                done.append(self._result(job, process.returncode, time.monotonic() - began))
                 if time.monotonic() > late:
-                    for example in waiting:
-                        self.report(f"{example.name}: not played, the time is over")
+                    for job in waiting:
+                        self.report(f"{job.title}: not played, the time is over")
                     waiting.clear()
         finally:
             self._end()
         return done
 
-    def _start(self, example: Example, place: Path) -> None:
-        self.report(f"{example.name}: begins")
-        command = [sys.executable, "-m", "cluster", "--folder", str(place), "record"]
-        out, err = self._files(example)
+    def _start(self, job: Job, place: Path) -> None:
+        self.report(f"{job.title}: begins")
+        command = [sys.executable, "-m", "cluster", "--folder", str(place), *job.words]
+        out, err = self._files(job)
         with out.open("wb") as stdout, err.open("wb") as stderr, uninterrupted():
-            process = spawn(
-                [*command, *self.options, str(example.folder)],
-                stdout=stdout,
-                stderr=stderr,
-                env=python_environment(),
-            )
-            self._running[process] = (example, place, time.monotonic())
+            process = spawn(command, stdout=stdout, stderr=stderr, env=python_environment())
+            self._running[process] = (job, place, time.monotonic())
 
-    def _files(self, example: Example) -> tuple[Path, Path]:
-        stem = example.name.replace("/", "-")
+    def _files(self, job: Job) -> tuple[Path, Path]:
+        stem = re.sub(r"[^\w.]+", "-", job.title).strip("-")
         return self.logs / f"{stem}.log", self.logs / f"{stem}.errors"
 
     def _ended(self) -> Popen[bytes]:
@@ -101,16 +103,16 @@ class Crew:
                 found[number] = process
             return found[waits.poll()[0][0]]
 
-    def _result(self, example: Example, code: int, seconds: float) -> Done:
-        out, err = self._files(example)
+    def _result(self, job: Job, code: int, seconds: float) -> Done:
+        out, err = self._files(job)
         said = err.read_text(errors="replace").splitlines()
         last = (out.read_text(errors="replace").splitlines() or [""])[-1]
-        known, found, outcome = last.partition(f"{example.name}: ")
+        known, found, outcome = last.partition(f"{job.title}: ")
         outcome = outcome if found and not known.strip(" 0123456789.s") else "failed"
-        self.report(f"{example.name}: {outcome}, {seconds:.0f} s")
+        self.report(f"{job.title}: {outcome}, {seconds:.0f} s")
         for line in said:
             print(line, file=sys.stderr, flush=True)
-        return Done(example, code, outcome, said, seconds)
+        return Done(job.title, code, outcome, said, seconds)
 
     def _end(self) -> None:
         for process in self._running:
@@ -123,6 +125,6 @@ def summary(done: Sequence[Done], seconds: float) -> str:
     """How many had each outcome, in a line, with the names of those that did not hold."""
     counts = Counter(one.outcome for one in done)
     kinds = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    bad = [one.example.name for one in done if one.code]
+    bad = [one.title for one in done if one.code]
     names = f" ({', '.join(bad)})" if bad else ""
     return f"{len(done)} examples: {kinds}{names}, {seconds:.0f} s"
