@@ -19,7 +19,7 @@ from lab.names import reach, resolve, search, zone
 from lab.play import playing
 from test_examples import set_in_recordings
 from test_lab import cluster_of, deployment, service
-from test_udp import play_to_envoy_filter
+from test_udp import DNS, play_to_envoy_filter
 
 # Namespace shop: a Service, a headless one, one without pods, and a load balancer with two ports
 # of one number.
@@ -160,7 +160,7 @@ def test_a_proxy_resolves_a_name_as_its_pod_would(
     assert set_in_recordings(example.recordings, "address", "names.names.svc.cluster.local.", name)
     with playing(example, Source.RECORDED) as running:
         play_to_envoy_filter(running)
-        command = f"dig +short +time=1 +tries=1 @{example.network}.3 shop.example.com"
+        command = f"dig +short +time=1 +tries=1 @{DNS} shop.example.com"
         assert running.shell.run(command)[-1] == answer
 
 

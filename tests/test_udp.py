@@ -9,15 +9,27 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import turn
-from lab import dig, transcript
+from lab import dig, states, transcript
 from lab.example import load
 from lab.istiod import Source
 from lab.play import Playing, playing
 
 NAMES = "tricks/udp-listener"
-DNS = f"{load(NAMES).network}.3"
 
 Sh = Callable[[str], tuple[str, int]]
+
+
+def balancer(service: str) -> str:
+    """The address that the load balancer of a Service of the gateway had on the cluster."""
+    recording = states.load(load(NAMES).recordings)
+    assert recording
+    for item in recording.states[-1].objects:
+        if (item["kind"], item["metadata"]["name"]) == ("Service", service):
+            return str(item["status"]["loadBalancer"]["ingress"][0]["ip"])
+    raise AssertionError(service)
+
+
+DNS, OTHER = balancer("names-ingress"), balancer("istio-ingressgateway")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +43,9 @@ def mesh() -> Iterator[Playing]:
 def play_to_envoy_filter(running: Playing) -> None:
     """Applies what the transcripts apply, in their order: a state is known by its history."""
     for path in running.example.transcripts[:2]:
-        for step in transcript.read(path).steps:
+        for number, step in enumerate(transcript.read(path).steps, 1):
             if step.command.startswith("kubectl "):
+                running.server.answers.step = (path.name, number)
                 running.shell.run(step.command)
     assert running.server.failures == []
 
@@ -70,7 +83,7 @@ def unreachable(server: str, why: str, tries: int) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize(
-    "place", [f"{DNS}#54", f"{DNS}#10053", f"{load(NAMES).network}.2#53", "192.0.2.1#53"]
+    "place", [f"{DNS}#54", f"{DNS}#10053", f"{OTHER}#53", "192.0.2.1#53"]
 )
 def test_a_port_that_no_service_has_for_udp_is_refused(sh: Sh, place: str) -> None:
     address, _, port = place.partition("#")
@@ -135,6 +148,13 @@ def test_an_answer_that_is_not_dns_is_named(mesh: Playing, monkeypatch: pytest.M
 
 def test_a_source_port_in_use_is_named(mesh: Playing) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as other:
-        other.bind((mesh.mesh.cluster.client_address(), 20055))
+        other.bind((mesh.mesh.cluster.client_address(DNS), 20055))
         said = failed(mesh, f"dig +short -b 0.0.0.0#20055 @{DNS} shop.example.com")
     assert said == "dig cannot send from port 20055: Address already in use"
+
+
+def test_a_server_of_udp_sees_the_gateways_pod_and_the_log_shows_it(mesh: Playing, sh: Sh) -> None:
+    (gateway,) = (pod for pod in mesh.mesh.pods() if pod.deployment == "istio-ingressgateway")
+    sh(f"dig +short @{DNS} shop.example.com")
+    said, _ = sh("kubectl -n names logs deploy/names --tail=1")
+    assert said.startswith(f"shop.example.com for {gateway.address}:")
