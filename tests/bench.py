@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +23,16 @@ from lab import play
 from lab.example import Example, find_all, load
 from lab.isolation import isolate_if_possible
 from lab.istiod import Source
-from lab.manifests import CLUSTER_SCOPED, Object, read_manifest
-from lab.mesh import Mesh
 from lab.paths import ROOT
+from lab.replay import Replay
 from pypdf import PdfReader
 
 # What the long books are made of: these take about 60 pages.
 CHAPTERS = ("practices", "problems")
 
 CHAPTER = "problems/gateway-tcp-port.md"
+
+_TWO_SIDECARS = 3  # the state of the example below in which there are two, and no more
 
 LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthouse"
 
@@ -142,26 +143,15 @@ def _timed(command: list[str]) -> float:
 
 def _two_sidecars_ready() -> float:
     example = load("problems/upstream-connection-termination")
-    items = _items(example.folder / "namespaces.yaml")
-    for namespace in ("with-sidecar", "without-sidecar"):
-        for name in ("orders.yaml", "client.yaml"):
-            items += _items(example.folder / name, namespace)
-    return _ready(example, items)
-
-
-def _items(path: Path, namespace: str = "default") -> list[tuple[Object, Path | None]]:
-    """The objects of a manifest, as `kubectl -n NAMESPACE apply` hands them to the lab."""
-    items = read_manifest(path.read_text(), path)
-    for item in items:
-        if item["kind"] not in CLUSTER_SCOPED:
-            item["metadata"].setdefault("namespace", namespace)
-    return [(item, path) for item in items]
-
-
-def _ready(example: Example, items: Sequence[tuple[Object, Path | None]] = ()) -> float:
     start = time.monotonic()
-    with Mesh(example, Source.RECORDED) as mesh:
-        mesh.apply(list(items))
+    with Replay(example, Source.RECORDED) as mesh:
+        mesh.move_to(_TWO_SIDECARS)
+        return time.monotonic() - start
+
+
+def _ready(example: Example) -> float:
+    start = time.monotonic()
+    with play.playing(example, Source.RECORDED):
         return time.monotonic() - start
 
 

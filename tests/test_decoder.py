@@ -314,9 +314,9 @@ def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
 
 def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decode) -> None:
     path = EXAMPLES / "problems/upstream-connection-termination/2-diagnose.console"
-    answers = decode("\n".join(decoder.LINE.findall(path.read_text())[:4]))["requests"]
-    assert [len(request["lines"]) for request in answers] == [2, 2]
-    assert "made the 503 itself. The application at 127" in answers[1]["verdict"]
+    [request] = decode("\n".join(decoder.LINE.findall(path.read_text())[:2]))["requests"]
+    assert len(request["lines"]) == 2
+    assert "made the 503 itself. The application at 10.244." in request["verdict"]
 
 
 # Lines that are not understood
