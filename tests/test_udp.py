@@ -82,9 +82,7 @@ def unreachable(server: str, why: str, tries: int) -> tuple[str, int]:
     return "\n".join([*lines, ";; no servers could be reached"]), 9
 
 
-@pytest.mark.parametrize(
-    "place", [f"{DNS}#54", f"{DNS}#10053", f"{OTHER}#53", "192.0.2.1#53"]
-)
+@pytest.mark.parametrize("place", [f"{DNS}#54", f"{DNS}#10053", f"{OTHER}#53", "192.0.2.1#53"])
 def test_a_port_that_no_service_has_for_udp_is_refused(sh: Sh, place: str) -> None:
     address, _, port = place.partition("#")
     command = f"dig +short @{address} -p {port} shop.example.com"
