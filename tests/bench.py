@@ -32,7 +32,7 @@ CHAPTERS = ("practices", "problems")
 
 CHAPTER = "problems/gateway-tcp-port.md"
 
-_TWO_SIDECARS = 3  # the state of the example below in which there are two, and no more
+_TWO_SIDECARS = 2  # the state of the example below in which there are two, and nothing else
 
 LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthouse"
 
