@@ -77,8 +77,9 @@ def test_bytes_that_are_no_text_pass_through() -> None:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network of a machine, in which nobody waits for other labs."""
+    """The network of a machine in which there are no other labs."""
     monkeypatch.setenv("LAB_NETWORK", isolation.MACHINE)
+    monkeypatch.setattr(addresses, "_GUARD_PORT", 10000 + os.getpid() % 10000)
     monkeypatch.setattr(addresses, "_PATIENCE", 0)
 
 
