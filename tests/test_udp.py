@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 from conftest import turn
-from lab import dig, states, transcript
+from lab import addresses, dig, isolation, states, transcript
 from lab.example import load
 from lab.istiod import Source
 from lab.play import Playing, playing
+from lab.replay import Replay
 
 NAMES = "tricks/udp-listener"
 
@@ -156,3 +157,18 @@ def test_a_server_of_udp_sees_the_gateways_pod_and_the_log_shows_it(mesh: Playin
     sh(f"dig +short @{DNS} shop.example.com")
     said, _ = sh("kubectl -n names logs deploy/names --tail=1")
     assert said.startswith(f"shop.example.com for {gateway.address}:")
+
+
+def test_the_log_shows_the_gateways_pod_also_where_the_machine_lends_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_NETWORK", isolation.MACHINE)
+    with playing(load(NAMES), Source.RECORDED) as running:
+        play_to_envoy_filter(running)
+        running.shell.run(f"dig +short @{DNS} shop.example.com")
+        said = running.shell.run("kubectl -n names logs deploy/names --tail=1")
+        (gateway,) = (p for p in running.mesh.pods() if p.deployment == "istio-ingressgateway")
+    assert isinstance(running.mesh, Replay)
+    address = running.mesh.addresses.shown(gateway.address.encode()).decode()
+    assert address.startswith(addresses.PODS)
+    assert said[0].startswith(f"shop.example.com for {address}:")

@@ -56,6 +56,11 @@ class Addresses:
         shown = {here: there for there, here in networks.items()}
         return cls(networks, shown | {f"127.{74 + number}": PODS})
 
+    @property
+    def as_they_are(self) -> bool:
+        """Whether the lab has the addresses of the cluster themselves."""
+        return not self._inside
+
     def inside(self, text: str) -> str:
         """A text of the cluster, with its addresses as the lab has them."""
         return os.fsdecode(_replaced(self._inside, os.fsencode(text)))

@@ -153,7 +153,7 @@ def _log(mesh: Replay, pod: Pod, container: str | None) -> Iterator[Callable[[],
                 proxy.flush_log()
             file.seek(0)
             text = file.read().replace(_REFUSED + pod.address, _REFUSED + _ANY)
-            return text.splitlines()
+            return mesh.in_logs(text).splitlines()
 
         yield read
 

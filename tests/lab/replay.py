@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from lab.cluster import Pod, pods_in
 from lab.envoy import Proxy, binary
 from lab.errors import LabError
 from lab.example import REJECTED
-from lab.isolation import call_from, isolated
+from lab.isolation import call_from
 from lab.kubelet import Container
 from lab.manifests import Object
 from lab.mesh import Mesh, bootstrap_override
@@ -22,6 +23,7 @@ from lab.processes import uninterrupted
 from lab.states import Recorded, State, object_name
 
 _INITIAL = 1  # the state before the first transcript
+_SESSION = re.compile(r"127\.0\.0\.1(?=:\d{5}\b)")  # and its port, one of Linux's own choice
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Replay(Mesh):
     addresses: Addresses = field(init=False)
     number: int = field(default=0, init=False)  # of the state that runs
     secrets: dict[str, Object] = field(default_factory=dict, init=False)
+    _lent: str = field(default="", init=False)
 
     def __enter__(self) -> Replay:
         binary()
@@ -76,10 +79,23 @@ class Replay(Mesh):
             self._tell_pods(known(snapshot))
             for name in pods.keys() & self.sent.proxies.keys():
                 self._configure_proxy(name, pods[name])
-                if _listens_on_udp(self.sent.proxies[name]) and isolated():
-                    # Up to Envoy 1.39 its sessions of UDP take no address from the bootstrap.
-                    call_from(pods[name].address, f"{addresses.PODS}.0.0/16")
+                if _listens_on_udp(self.sent.proxies[name]):
+                    self._lend(pods[name].address)
             self._start(pods, {object_name(item): item for item in snapshot})
+
+    def _lend(self, address: str) -> None:
+        """Gives sessions of UDP the address of their proxy's pod.
+
+        Up to Envoy 1.39 they take none from the bootstrap.
+        """
+        if self.addresses.as_they_are:
+            call_from(address, f"{addresses.PODS}.0.0/16")
+        else:
+            self._lent = address
+
+    def in_logs(self, text: str) -> str:
+        """A text from a log, with the address in it that sessions of UDP should have had."""
+        return _SESSION.sub(self._lent, text) if self._lent else text
 
     sent: State = field(init=False)
 
