@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster.recording import call, dump
 from cluster.recording.comparing import Roles, differing, differing_states
-from cluster.recording.dump import named_routes, of_bootstrap, pruned
+from cluster.recording.dump import in_use, of_bootstrap, pruned
 from cluster.recording.settling import is_rolled_out, is_starting
 from lab import states
 from lab.addresses import BRIDGE, CLIENT
@@ -268,6 +268,21 @@ def test_a_pod_that_fails_again_and_again_does_not_start() -> None:
     assert not is_starting(waiting)
 
 
+def test_what_only_a_drained_listener_needs_is_not_kept() -> None:
+    tls = {"name": "kubernetes://shop", "sdsConfig": {"ads": {}}}
+    listener = {"filterChains": [{"rds": {"routeConfigName": "http.8080"}, "tls": [tls]}]}
+    found = {
+        "listeners": [listener],
+        "clusters": [],
+        "routes": [{"name": "http.8080"}, {"name": "http.8081"}],
+        "secrets": ["kubernetes://blog", "kubernetes://shop"],
+    }
+    assert in_use(found) == found | {
+        "routes": [{"name": "http.8080"}],
+        "secrets": ["kubernetes://shop"],
+    }
+
+
 def test_an_object_is_kept_without_what_others_add_to_it() -> None:
     item = pod("ledger-1", "10.244.0.4")
     item["metadata"] |= {"uid": "u", "managedFields": [], "annotations": {"a": "b"}}
@@ -291,10 +306,3 @@ def test_without_waiting_the_names_are_taken_down_and_no_proxy_is_asked(
     taken = json.loads((tmp_path / "state-001.json").read_text())
     assert [item["kind"] for item in taken["objects"]] == ["Pod", "Service"]
     assert taken["proxies"] == {}
-
-
-def test_routes_of_a_listener_that_drains_are_left_out() -> None:
-    chain = {"filters": [{"typedConfig": {"rds": {"routeConfigName": "http.8080"}}}]}
-    routes: list[dict[str, Any]] = [{"name": "http.8080"}, {"name": "http.9016"}]
-    assert named_routes(routes, [{"name": "0.0.0.0_8080", "filterChains": [chain]}]) == routes[:1]
-    assert named_routes(routes, []) == []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 from cluster.recording.settling import Object, ask_istiod, get, has_proxy, is_running, name
@@ -82,27 +81,32 @@ def resources(proxy: str) -> dict[str, Any]:
                 item = item[step]
             found[kind].append({key: value for key, value in item.items() if key != "@type"})
         found[kind].sort(key=lambda one: str(one.get("name", one.get("clusterName"))))
-    found["routes"] = named_routes(found["routes"], found["listeners"])
     sent = parts.get("SecretsConfigDump", {}).get("dynamicActiveSecrets", [])
     names = {item["secret"]["name"] for item in sent} - {"default", "ROOTCA"}
     found["secrets"] = sorted(names)
-    return found
+    return in_use(found)
 
 
-def named_routes(routes: list[Object], listeners: list[Object]) -> list[Object]:
-    """The routes that a listener names. istiod sends others too: those of listeners that drain."""
-    names = set(_values(listeners, "routeConfigName"))
-    return [route for route in routes if route["name"] in names]
+def in_use(found: dict[str, Any]) -> dict[str, Any]:
+    """What a proxy was sent, without routes and secrets of listeners that it was sent before.
 
-
-def _values(value: Any, key: str) -> Iterator[Any]:
-    """Every value under a key, however deep."""
-    if isinstance(value, dict):
-        if key in value:
-            yield value[key]
-        value = list(value.values())
-    for one in value if isinstance(value, list) else ():
-        yield from _values(one, key)
+    It asks for those until it has drained the old listener, 45 seconds with Istio: whether they
+    are in a dump depends on the moment.
+    """
+    routes, secrets = set(), set()
+    left: list[Any] = [found["listeners"], found["clusters"]]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, dict):
+            routes.add(inner.get("routeConfigName"))
+            secrets.add(inner.get("name") if "sdsConfig" in inner else None)
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return found | {
+        "routes": [route for route in found["routes"] if route["name"] in routes],
+        "secrets": [name for name in found["secrets"] if name in secrets],
+    }
 
 
 def pruned(item: Object) -> Object:
