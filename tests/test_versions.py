@@ -209,6 +209,17 @@ def test_a_reason_explains_nothing_but_what_it_says(tmp_path: Path) -> None:
     assert [error.cause for error in wrong] == ["on Envoy 1.36.4: -one\n+two"]
 
 
+@pytest.mark.parametrize(
+    ("diff", "said"),
+    [
+        ("--- recorded\n+++ now\n@@ -1 +1 @@\n-two\n+one", "+++ now\n+one"),
+        ("--- recorded\n+++ now\n@@ -1,2 +1 @@\n head\n-two", "--- recorded\n-two"),
+    ],
+)
+def test_where_no_line_came_a_reason_is_known_by_one_that_is_gone(diff: str, said: str) -> None:
+    assert Difference(LabError(f"the output of `a` differs\n{diff}")).said == said
+
+
 def test_what_nobody_explained_and_what_no_longer_differs_are_reported(tmp_path: Path) -> None:
     other = [difference(tmp_path, "2-test.console")]
     found = {"1.36.4": [difference(tmp_path)], "1.37.0": [], "1.38.3": other}

@@ -67,9 +67,13 @@ class Difference:
 
     @property
     def said(self) -> str:
-        """What came instead of the recorded lines."""
+        """What came instead of the recorded lines; where nothing did, the lines that are gone."""
         lines = self.error.cause.splitlines()
-        return "\n".join(line for line in lines if self.stops or line.startswith("+"))
+        if self.stops:
+            return "\n".join(lines)
+        came = [line for line in lines if line.startswith("+")]
+        gone = [line for line in lines if line.startswith("-")]
+        return "\n".join(gone if came == ["+++ now"] else came)
 
 
 @contextlib.contextmanager
