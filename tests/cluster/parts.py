@@ -126,11 +126,27 @@ def istio(version: Istio) -> Part:
         "istio.io/istio/istioctl/cmd/istioctl",
     ]
     source = f"istio-{version.label}"
-    return _go(source, f"Istio {version.label} (10 minutes)", packages, flags, _istio_files)
+    files = functools.partial(_istio_files, version)
+    return _go(source, f"Istio {version.label} (10 minutes)", packages, flags, files)
 
 
-def _istio_files(source: Path, folder: Path) -> None:
-    bootstrap = _module("istio.io/istio", source) / "tools/packaging/common/envoy_bootstrap.json"
+def confirm(version: Istio, module: Path) -> None:
+    """Makes sure that Istio's module calls itself what pages print. Raises ClusterError if not."""
+    makefile = (module / "common" / "Makefile.common.mk").read_text()
+    found = re.search(r'^UPDATE_BRANCH .*"(.*)"', makefile, re.M)
+    told = ((module / "VERSION").read_text().strip(), found[1] if found else "")
+    if told != (version.label, version.branch):
+        raise ClusterError(
+            f"Istio is not {version.label} of {version.branch}: "
+            f"the module says {told[0]} of {told[1] or 'no branch'}",
+            remedy="write into tests/lab/versions.py what the module says",
+        )
+
+
+def _istio_files(version: Istio, source: Path, folder: Path) -> None:
+    module = _module("istio.io/istio", source)
+    confirm(version, module)
+    bootstrap = module / "tools/packaging/common/envoy_bootstrap.json"
     shutil.copyfile(bootstrap, folder / "envoy_bootstrap.json")
     crds = _module("sigs.k8s.io/gateway-api", source) / "config/crd/standard"
     texts = [path.read_text() for path in sorted(crds.glob("gateway.networking.k8s.io_*s.yaml"))]

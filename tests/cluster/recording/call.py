@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from lab.states import without_temporary
+from lab.files.recording import without_temporary
 
 from cluster.recording import dump, settling
 

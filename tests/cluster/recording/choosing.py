@@ -17,9 +17,9 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lab.example import Example
+from lab.files.example import Example
+from lab.files.recording import head
 from lab.paths import ROOT
-from lab.states import head
 
 from cluster.errors import ClusterError
 

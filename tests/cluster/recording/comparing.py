@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lab.cluster import Pod
-from lab.masks import mask
-from lab.states import Recording, State
-from lab.transcript import Transcript
+from lab.files.masks import mask
+from lab.files.recording import Recording, State
+from lab.files.transcript import Transcript
+from lab.objects.pod import Pod
 
 _NODE_PORT = re.compile(r"(?<=:)3[0-2]\d{3}(?=/(?:TCP|UDP))")
 _WORD = re.compile(r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*")

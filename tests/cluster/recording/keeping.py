@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from lab import states, transcript
-from lab.example import Example
-from lab.states import Call, Recording, State
+from lab.files import recording, transcript
+from lab.files.example import Example
+from lab.files.recording import Call, Recording, State
 from lab.versions import Istio
 
 from cluster.parts import kubernetes_version
@@ -36,8 +36,8 @@ def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[
 @contextmanager
 def up(example: Example, istio: Istio, world: World, report: Report) -> Iterator[None]:
     """A new cluster with what an example sets in the mesh's configuration, while the block runs."""
+    world.up(istio, example.settings.get("meshConfig"), say=report)  # one that is there stays
     try:
-        world.up(istio, example.settings.get("meshConfig"), say=report)
         yield
     finally:
         world.down()
@@ -52,13 +52,13 @@ def save(example: Example, played: Played, new: Recording) -> bool:
         return False
     for script in played.transcripts:
         script.path.write_text(script.text())
-    states.save(example.recordings, new)
+    recording.save(example.recordings, new)
     return True
 
 
 def compare(example: Example, played: Played, new: Recording) -> list[str]:
     """A line for each thing that is not as on file."""
-    old = states.load(example.recordings)
+    old = recording.load(example.recordings)
     if old is None:
         return [f"{example.name} was never recorded on a cluster"]
     before, after = Roles.of(old.states), Roles.of(new.states)
@@ -91,7 +91,7 @@ def _recording(
         kubernetes=kubernetes_version(),
         envoy=istio.envoy,
         recorded=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        inputs=states.digests(example, played.transcripts),
+        inputs=recording.digests(example, played.transcripts),
         bootstrap=bootstrap,
         bootstraps={name: own for one in played.states for name, own in one["bootstraps"].items()},
         calls=[_call(one) for one in played.calls],

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lab import states
 from lab.errors import LabError
-from lab.example import REJECTED, Example
-from lab.mutations import Mutation, Outcome
-from lab.play import Difference
-from lab.states import State
+from lab.files import recording as states
+from lab.files.example import REJECTED, Example
+from lab.files.recording import State
+from lab.plays.mutations import Mutation, Outcome
+from lab.plays.play import Difference
 from lab.versions import ISTIO
 
 from cluster.recording import comparing, keeping, record, watching

@@ -8,11 +8,11 @@ import sys
 import time
 from typing import Any
 
-from lab import matrix as table
-from lab import mutations
 from lab.errors import LabError
-from lab.example import Example, find_all, load
+from lab.files.example import Example, find_all, load
 from lab.paths import TEST_EXAMPLES
+from lab.plays import matrix as table
+from lab.plays import mutations
 from lab.versions import ISTIO, ISTIOS, OTHERS
 
 from cluster.errors import ClusterError
@@ -58,7 +58,7 @@ def record(asked: argparse.Namespace) -> int:
     if asked.minutes:
         examples = _chosen(asked, say)
     elif not examples:
-        examples = _moved()
+        examples = _all()
     ready(ISTIO, say)
     if asked.example and len(examples) == 1:
         return _record_one(_world(asked, "record"), examples[0], say, check=asked.check)
@@ -71,15 +71,15 @@ def record(asked: argparse.Namespace) -> int:
     return 1 if any(one.code for one in done) else 0
 
 
-def _moved() -> list[Example]:
-    """Those that were recorded on a cluster before."""
-    return [one for one in [*find_all(), *find_all(TEST_EXAMPLES)] if one.on_cluster]
+def _all() -> list[Example]:
+    """Those of the guide, and those of the tests."""
+    return [*find_all(), *find_all(TEST_EXAMPLES)]
 
 
 def _chosen(asked: argparse.Namespace, say: Say) -> list[Example]:
     """What a run of CI plays in the given minutes."""
     at_once = asked.at_once or side_by_side()
-    chosen = choosing.choose(_moved(), asked.minutes, asked.since, at_once)
+    chosen = choosing.choose(_all(), asked.minutes, asked.since, at_once)
     for line in choosing.described(chosen):
         say(line)
     return [one.example for one in chosen if one.played]
@@ -116,10 +116,6 @@ def matrix(asked: argparse.Namespace) -> int:
     """What each example does on a cluster of another Istio, into the table of versions."""
     istio, say, wrong = istio_called(asked.istio), clock(), []
     examples = [load(name) for name in asked.example] or find_all()
-    examples = [example for example in examples if example.on_cluster]
-    if not examples:
-        say("none of them was recorded on a cluster, so that none is played on one")
-        return 0
     ready(istio, say)
     world = _world(asked, "matrix")
     for example in examples:
@@ -139,7 +135,7 @@ def matrix(asked: argparse.Namespace) -> int:
 def mutate(asked: argparse.Namespace) -> int:
     """Whether transcripts notice when values of the manifests change."""
     say = clock()
-    examples = [load(name) for name in asked.example] or [e for e in find_all() if e.on_cluster]
+    examples = [load(name) for name in asked.example] or find_all()
     ready(ISTIO, say)
     if asked.change:
         return _mutate_one(asked, examples[0], say)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lab import transcript
 from lab.errors import LabError
-from lab.example import Example
-from lab.transcript import Step, Transcript
+from lab.files import transcript
+from lab.files.example import Example
+from lab.files.transcript import Step, Transcript
 
 from cluster.recording import call, settling
 from cluster.world import World, end

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from lab.processes import spawn, stop, uninterrupted
+from lab.machine.processes import spawn, stop, uninterrupted
 
 from cluster.paths import python_environment
 

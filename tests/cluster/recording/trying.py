@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.example import Example
-from lab.shell import hand_to_reader
+from lab.files.example import Example
+from lab.programs.shell import hand_to_reader
 
 from cluster.recording import record
 from cluster.world import World

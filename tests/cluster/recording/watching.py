@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lab import states
 from lab.errors import LabError
-from lab.example import Example
-from lab.play import Difference
-from lab.states import State
-from lab.transcript import Step, Transcript
+from lab.files import recording as states
+from lab.files.example import Example
+from lab.files.recording import State
+from lab.files.transcript import Step, Transcript
+from lab.plays.play import Difference
 from lab.versions import ISTIOS
 
 from cluster.recording import record

@@ -1,0 +1,615 @@
+"""The book as a reader gets it: the HTML edition, its downloads, its copy buttons, its coverage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import decoder
+import pytest
+import weights
+import yaml
+from bs4 import BeautifulSoup
+from conftest import start_sphinx
+from data_files import Fault
+from lab.files import transcript
+from lab.files.example import load
+from lab.paths import EXAMPLES, RECORDINGS, ROOT
+from py_mini_racer import MiniRacer
+from response_flags import TEXTS as FLAG_TEXTS
+from stamp import stamp_text
+from tinyhtml5.parser import HTMLParser
+
+from examples import is_tabular
+
+FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
+
+
+@pytest.fixture(scope="session")
+def html(builds: tuple[Path, Path]) -> Path:
+    return builds[0] / "html"
+
+
+@pytest.fixture(scope="session")
+def pages(html: Path) -> dict[Path, BeautifulSoup]:
+    """Each page of the book, parsed."""
+    files = sorted(html.rglob("*.html"))
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def example_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in files if path.name != "lab.yaml")
+
+
+def example_folders() -> list[Path]:
+    return sorted(folder for folder in EXAMPLES.glob("*/*") if folder.is_dir())
+
+
+def test_every_file_that_the_readme_links_is_there() -> None:
+    links = re.findall(r"\]\(([^):]+)\)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+# The pages
+
+
+def test_same_sources_give_same_bytes(builds: tuple[Path, Path]) -> None:
+    one, two = (files_below(build / "html") | files_below(build / "typst") for build in builds)
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+    assert "istio-operations-guide.pdf" in one
+
+
+def loaded(page: BeautifulSoup) -> Iterator[str]:
+    """The addresses that a browser loads by itself to show a page."""
+    for tag in page.select("[src], link[href], object[data]"):
+        yield str(tag.get("src") or tag.get("href") or tag.get("data"))
+    for tag in page.select("style, [style]"):
+        yield from css_addresses(f"{tag.get('style', '')} {tag.get_text()}")
+
+
+def css_addresses(text: str) -> list[str]:
+    return re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s]+)""", text)
+
+
+def is_of_another_host(address: str) -> bool:
+    return urlsplit(address).netloc != ""
+
+
+def test_no_page_loads_anything_from_another_host(pages: dict[Path, BeautifulSoup]) -> None:
+    addresses = {address for page in pages.values() for address in loaded(page)}
+    assert addresses
+    assert sorted(filter(is_of_another_host, addresses)) == []
+
+
+def test_no_stylesheet_loads_anything_from_another_host(html: Path) -> None:
+    texts = [path.read_text() for path in html.rglob("*.css")]
+    assert texts
+    addresses = {address for text in texts for address in css_addresses(text)}
+    assert sorted(filter(is_of_another_host, addresses)) == []
+
+
+def local_targets(path: Path, page: BeautifulSoup) -> Iterator[tuple[Path, str]]:
+    """What a page's links and loads lead to in the book, each as a file and an anchor or ''."""
+    for tag in page.select("a[href], link[href], img[src], script[src]"):
+        address = urlsplit(urljoin(path.as_uri(), str(tag.get("href") or tag.get("src"))))
+        if address.scheme == "file":
+            yield Path(unquote(address.path)), unquote(address.fragment)
+
+
+def test_every_internal_link_leads_somewhere(pages: dict[Path, BeautifulSoup]) -> None:
+    anchors = {path: {tag["id"] for tag in page.select("[id]")} for path, page in pages.items()}
+    broken = [
+        f"{path.name}: {target.name}#{anchor}"
+        for path, page in pages.items()
+        for target, anchor in local_targets(path, page)
+        if not target.is_file() or (anchor and anchor not in anchors[target])
+    ]
+    assert broken == []
+
+
+def test_first_view_of_every_page_is_light(pages: dict[Path, BeautifulSoup]) -> None:
+    found = {path.name: weights.first_view(path, page) for path, page in pages.items()}
+    assert max(found.values()) > 10_000
+    assert {name: weight for name, weight in found.items() if weight > FIRST_VIEW} == {}
+
+
+def test_every_page_is_valid_html(pages: dict[Path, BeautifulSoup]) -> None:
+    errors = {}
+    for path in pages:
+        parser = HTMLParser()
+        parser.parse(path.read_text())
+        errors[path.name] = parser.errors
+    assert {name: found for name, found in errors.items() if found} == {}
+
+
+def test_no_script_holds_up_a_page(pages: dict[Path, BeautifulSoup]) -> None:
+    scripts = [tag for page in pages.values() for tag in page.select("script[src]")]
+    assert len(scripts) > len(pages)
+    assert [tag for tag in scripts if not tag.has_attr("defer")] == []
+    assert {name for tag in scripts for name in tag.attrs} == {"defer", "src"}
+
+
+def test_every_page_fits_itself_to_the_screen_once(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        assert len(page.select("meta[name=viewport]")) == 1, path
+
+
+def test_no_page_uses_an_id_twice(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        counts = Counter(tag["id"] for tag in page.select("[id]"))
+        assert [name for name, count in counts.items() if count > 1] == [], path
+
+
+def test_every_page_has_one_title_and_says_its_language(pages: dict[Path, BeautifulSoup]) -> None:
+    titles = [page.title.get_text() if page.title else "" for page in pages.values()]
+    assert "" not in titles
+    for path, page in pages.items():
+        assert len(page.select("h1")) == 1, path
+        assert len(page.select("main")) == 1, path
+        assert page.select("html[lang]"), path
+
+
+def test_every_chapter_describes_itself_to_search_engines_and_cards(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for chapter in CHAPTERS:
+        page = pages[html_of(html, chapter)]
+        [description] = page.select("meta[name=description]")
+        assert len(str(description["content"])) > 40, chapter
+        assert len(str(description["content"])) <= 200, chapter
+        [card] = page.select('meta[property="og:description"]')
+        assert card["content"] == description["content"]
+
+
+def test_every_page_of_a_subject_describes_itself(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    heads = [page.head for path, page in pages.items() if path.parent == html / "tags"]
+    found = [str(head.select("meta[name=description]")[0]["content"]) for head in heads if head]
+    assert len(set(found)) == len(heads) > 10
+    assert all(40 < len(text) <= 200 and text[-1] in ".…" for text in found)
+    tags = {tag for chapter in CHAPTERS for tag in front_matter(chapter)["tags"]}
+    assert [tag for tag in tags if not any(f"about {tag}: " in text for text in found)] == []
+
+
+def test_every_drawing_has_its_size_in_the_page(pages: dict[Path, BeautifulSoup]) -> None:
+    drawings = [image for page in pages.values() for image in page.select("img")]
+    assert drawings
+    assert [image for image in drawings if not (image.get("width") and image.get("height"))] == []
+
+
+def test_every_drawing_has_a_dark_side(html: Path) -> None:
+    drawings = list((html / "_images").glob("*.svg"))
+    assert drawings
+    for drawing in drawings:
+        assert "<style>@media (prefers-color-scheme: dark)" in drawing.read_text(), drawing
+
+
+# What a chapter shows first
+
+
+def html_of(html: Path, chapter: Path) -> Path:
+    return html / chapter.relative_to(ROOT / "book").with_suffix(".html")
+
+
+def front_matter(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(path.read_text().split("---\n")[1])
+    return values
+
+
+def test_chapter_shows_its_fix_beside_the_short_answer(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for chapter in CHAPTERS:
+        page = pages[html_of(html, chapter)]
+        [answer] = page.select(".glance > .glance-answer > section#in-short")
+        assert answer.find_previous_sibling("div").select("table")  # type: ignore[union-attr]
+        [fix] = page.select(".glance > .glance-fix")
+        file = EXAMPLES / chapter.parent.name / chapter.stem / front_matter(chapter)["fix"]
+        assert fix.select_one("pre").get_text() == file.read_text()  # type: ignore[union-attr]
+
+
+def turned(html: Path, pages: dict[Path, BeautifulSoup], start: str, rel: str) -> list[str]:
+    """The names of the pages to which the links of a kind lead, one after the other."""
+    found = [start]
+    while links := pages[html / f"{found[-1]}.html"].select(f"a[rel={rel}]"):
+        target = (html / found[-1]).parent / str(links[0]["href"])
+        found.append(target.resolve().relative_to(html.resolve()).with_suffix("").as_posix())
+        assert len(found) == len(set(found)), found
+    return found
+
+
+def test_previous_and_next_turn_all_pages_in_the_order_of_the_book(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    lists = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / "book/index.md").read_text(), re.S)
+    listed = re.findall(r"^[a-z]\S+$", "\n".join(lists), re.M)
+    sources = {path.relative_to(ROOT / "book") for path in (ROOT / "book").rglob("*.md")}
+    assert {f"{name}.md" for name in ["index", *listed]} == {str(path) for path in sources}
+    assert turned(html, pages, "index", "next") == ["index", *listed]
+    assert turned(html, pages, listed[-1], "prev") == ["index", *listed][::-1]
+
+
+def test_pages_of_subjects_list_the_chapters_that_name_them(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    listed: dict[str, set[str]] = {}
+    for entry in pages[html / "tags" / "index.html"].select("main h2"):
+        links = entry.find_next_sibling("ul").select("a")  # type: ignore[union-attr]
+        listed[entry.get_text()] = {str(link["href"]) for link in links}
+    for chapter in CHAPTERS:
+        for tag in front_matter(chapter)["tags"]:
+            address = f"../{chapter.parent.name}/{chapter.stem}.html"
+            assert address in listed[tag], chapter
+            links = pages[html_of(html, chapter)].select(".about a")
+            [link] = [link for link in links if link.get_text() == tag]
+            page = (html_of(html, chapter).parent / str(link["href"])).resolve()
+            assert pages[page].select(f'main a[href="{address}"]')
+
+
+# The search
+
+
+@pytest.fixture(scope="module")
+def finder(html: Path) -> Iterator[MiniRacer]:
+    """The script of the search page with the index of the book."""
+    context = MiniRacer()
+    context.eval((html / "finder-index.js").read_text())
+    context.eval((html / "_static" / "finder.js").read_text())
+    yield context
+    context.close()
+
+
+def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
+    """The pages that a query finds, best first, each with the lines that are shown."""
+    answer = finder.eval(f"JSON.stringify(finder.find({json.dumps(query)}, finderIndex))")
+    return [
+        (item["page"]["url"], [match["text"] for match in item["matches"]])
+        for item in json.loads(str(answer))["pages"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("503 NC", "debugging/access-logs.html"),
+        ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
+        ("IST0109", "problems/duplicate-tls-hosts.html"),
+        (
+            "upstream_reset_before_response_started{connection_termination}",
+            "problems/upstream-connection-termination.html",
+        ),
+        ("high-target-port.yaml", "problems/gateway-tcp-port.html"),
+        ("1-health-check.console", "tricks/direct-response.html"),
+        ("no virtual service bound to gateway", "problems/gateway-tcp-port.html"),
+        ("Response flags", "reference/response-flags.html"),
+        ("gateway's TCP port", "problems/gateway-tcp-port.html"),
+    ],
+)
+def test_search_finds_exact_strings_and_shows_their_lines(
+    query: str, page: str, finder: MiniRacer
+) -> None:
+    [(first, lines), *_] = found(finder, query)
+    assert first == page
+    plain = [line.replace("’", "'").lower() for line in lines]
+    assert all(query.lower() in line for line in plain)
+    assert lines or query.lower() in {"response flags", "gateway's tcp port"}
+
+
+def test_every_symptom_finds_its_chapter_first(finder: MiniRacer) -> None:
+    for chapter in CHAPTERS:
+        for texts in front_matter(chapter)["symptoms"].values():
+            for text in texts:
+                pages = [url for url, _ in found(finder, text)]
+                rank = pages.index(f"{chapter.parent.name}/{chapter.stem}.html")
+                assert all(not url.startswith("reference/") for url in pages[:rank]), text
+
+
+FLAGS = [item["flag"] for item in yaml.safe_load((ROOT / "book" / FLAG_TEXTS).read_text())]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flag_alone_finds_first_what_has_it_as_a_word(flag: str, finder: MiniRacer) -> None:
+    pattern = rf"(?<![^\W_]){flag}(?![^\W_])"
+    typed, word = re.compile(pattern), re.compile(pattern, re.IGNORECASE)
+    results = found(finder, flag)
+    ranks = [
+        [2 if typed.search(line) else 1 if word.search(line) else 0 for line in lines]
+        for _, lines in results
+    ]
+    [(first, _), *_] = results
+    assert first == "reference/response-flags.html" or not first.startswith("reference/")
+    assert ranks[0][0] == 2
+    assert ranks == [sorted(page, reverse=True) for page in ranks]
+    assert [page for page in ranks if page[0] > 0 and 0 in page] == []
+    assert [page[0] for page in ranks] == sorted((page[0] for page in ranks), reverse=True)
+
+
+def test_search_falls_back_to_all_words_of_what_was_typed(finder: MiniRacer) -> None:
+    [(first, lines), *_] = found(finder, "connection 503 termination UC")
+    assert first == "problems/upstream-connection-termination.html"
+    assert lines
+
+
+def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
+    assert found(finder, "no such words xyzzy") == []
+    assert found(finder, "  ") == []
+
+
+def test_search_knows_lines_of_a_log_that_no_page_has(finder: MiniRacer) -> None:
+    texts = [path.read_text() for path in EXAMPLES.glob("*/*/*.console")]
+    lines = {line for text in texts for line in decoder.LINE.findall(text)}
+    cut = {line.partition("] ")[2] for line in lines if " HTTP/1.1" in line}
+    assert {line[0] for line in lines | cut} == {"[", "{", '"'}
+    for line in lines | cut:
+        own = re.sub(r"20\d\d-\d\d-\d\d", "2031-02-03", line)
+        assert finder.eval(f"finder.isLogLine({json.dumps(own)})"), line
+    others = ["503 UC", "no healthy upstream", '"GET / HTTP/1.1"', "[2026-11-23] x", '{"a": 1}']
+    assert not any(finder.eval(f"finder.isLogLine({json.dumps(text)})") for text in others)
+
+
+# The examples
+
+
+@pytest.mark.parametrize("folder", example_folders(), ids=lambda folder: folder.name)
+def test_each_file_begins_with_a_sentence_about_it(folder: Path) -> None:
+    for path in example_files(folder):
+        first = path.read_text().splitlines()[0]
+        assert re.fullmatch(r"# [A-Z0-9].*[.]", first), path
+
+
+def test_every_example_has_a_page_that_offers_its_zip(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for folder in example_folders():
+        name = folder.relative_to(EXAMPLES).as_posix()
+        page = pages[html / f"{name}.html"]
+        zip_name = f"../_downloads/examples/{name.replace('/', '-')}.zip"
+        assert page.select(f'a[href="{zip_name}"]'), name
+        command = "$ make cluster" if load(name).held else f"$ make try EXAMPLE={name}"
+        assert command in page.get_text()
+
+
+def test_zip_holds_the_files_of_its_example(html: Path) -> None:
+    zips = {f"{f.parent.name}-{f.name}.zip": f for f in example_folders()}
+    folder = html / "_downloads" / "examples"
+    assert sorted(path.name for path in folder.glob("*.zip")) == sorted([*zips, "all-examples.zip"])
+    for name, example in zips.items():
+        with zipfile.ZipFile(folder / name) as archive:
+            packed = {entry: archive.read(entry) for entry in archive.namelist()}
+        files = example_files(example)
+        assert packed == {f"{example.name}/{file.name}": file.read_bytes() for file in files}
+
+
+def test_one_zip_holds_all_examples_with_their_checksums(html: Path) -> None:
+    with zipfile.ZipFile(html / "_downloads" / "examples" / "all-examples.zip") as archive:
+        packed = {entry: archive.read(f"{entry}") for entry in archive.namelist()}
+    sums = packed.pop("examples/SHA256SUMS").decode().splitlines()
+    assert sorted(sums) == sorted(
+        f"{hashlib.sha256(data).hexdigest()}  {name.removeprefix('examples/')}"
+        for name, data in packed.items()
+    )
+    readme = packed.pop("examples/README").decode()
+    files = [file for folder in example_folders() for file in example_files(folder)]
+    assert packed == {f"examples/{file.relative_to(EXAMPLES)}": file.read_bytes() for file in files}
+    assert all(f"{folder.relative_to(EXAMPLES)}: " in readme for folder in example_folders())
+
+
+def test_file_of_an_example_has_an_address_that_lasts(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    for path, page in pages.items():
+        for link in page.select("a.download"):
+            file = (path.parent / unquote(str(link["href"]))).resolve()
+            name = file.relative_to(html.resolve() / "_downloads" / "examples")
+            assert file.read_bytes() == (EXAMPLES / name).read_bytes()
+
+
+def test_pages_with_recordings_and_no_others_are_stamped(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    recorded = {path.parents[1] for path in RECORDINGS.glob("*/*/*/state.json")}
+    stamped = {path for path, page in pages.items() if page.select("h1 + p.stamp")}
+    assert stamped == {html / f"{path.relative_to(RECORDINGS)}.html" for path in recorded}
+
+
+def recorded_state(path: Path, **state: str) -> Path:
+    path.write_text(json.dumps(state))
+    return path
+
+
+def test_stamp_names_every_version_and_the_newest_date(tmp_path: Path) -> None:
+    one = recorded_state(tmp_path / "1.json", istio="1.31.0", envoy="1.40.0", recorded="2026-11-22")
+    two = recorded_state(tmp_path / "2.json", istio="1.30.0", envoy="1.40.0", recorded="2026-10-01")
+    assert stamp_text([one, two]) == (
+        "Outputs in this chapter: Istio 1.30.0, 1.31.0, Envoy 1.40.0, recorded 2026-11-22."
+    )
+
+
+def test_stamp_says_that_no_replay_plays_what_the_cluster_holds(tmp_path: Path) -> None:
+    state = {"istio": "1.31", "envoy": "1.39.3", "recorded": "2026-11-29"}
+    path = recorded_state(tmp_path / "recording.json", held="It ends pods", **state)
+    assert stamp_text([path]).endswith(
+        ", recorded 2026-11-29. They are held by the cluster run: no replay plays them."
+    )
+
+
+def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
+    path = recorded_state(tmp_path / "state.json", istio="1.31.0")
+    with pytest.raises(Fault, match=re.escape(str(path))):
+        stamp_text([path])
+
+
+# The copy buttons
+
+
+def test_copy_button_copies_what_the_lab_plays(
+    pages: dict[Path, BeautifulSoup], tmp_path: Path
+) -> None:
+    file = tmp_path / "block.console"
+    for path, page in pages.items():
+        for block in page.select("div.highlight-console:not(.output)"):
+            file.write_text(block.get_text())
+            steps = transcript.read(file).steps
+            [button] = block.parent.select("button.copy")  # type: ignore[union-attr]
+            commands = json.loads(str(button["data-commands"]))
+            assert commands == [step.command for step in steps], path
+            prompts = block.select("button.gp[aria-label='Copy this command']")
+            assert len(prompts) == len(commands), path
+
+
+def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        for block in page.select("div.highlight-console, div.highlight-text"):
+            has_command = re.search(r"^\$ ", block.get_text(), re.MULTILINE) is not None
+            has_button = bool(block.parent.select("button.copy"))  # type: ignore[union-attr]
+            assert has_button == has_command, f"{path}: {block.get_text()}"
+
+
+def test_manifests_are_copied_whole_or_applied_from_their_address(
+    pages: dict[Path, BeautifulSoup],
+) -> None:
+    for path, page in pages.items():
+        for block in page.select("div.highlight-yaml"):
+            bar = block.find_previous_sibling("div", class_="code-block-caption")
+            names = [link.get_text() for link in bar.select("a.download")]  # type: ignore[union-attr]
+            buttons = bar.select("button.copy")  # type: ignore[union-attr]
+            kinds = [button.get("data-copy") for button in buttons]
+            is_applied = bool(names) and not re.match("rejected-|install-|lab.yaml", names[0])
+            assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
+            assert [button.get("data-commands") for button in buttons] == [None] * len(buttons)
+
+
+@pytest.mark.parametrize(
+    ("text", "tabular"),
+    [
+        ("$ kubectl get pods\nNAME   READY\nshop   1/1\n", True),
+        ("NAME   READY\n" + "x" * 121, False),
+        ("$ kubectl apply \\\n    -f shop.yaml\nservice/shop created\n", False),
+    ],
+)
+def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
+    assert is_tabular(text) == tabular
+
+
+# The checks that tie chapters to examples, each provoked in a book of one chapter
+
+FAULTY = """\
+# A title
+
+```{literalinclude} /../examples/part/chapter/shown.yaml
+:language: yaml
+```
+
+```yaml
+typed: by hand
+```
+
+```console
+$ two
+$ commands
+```
+
+```console
+an output
+```
+
+```bash
+kubectl version
+```
+
+```console
+$ kubectl version
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What Sphinx says of a faulty book, with paths below the book's project."""
+    root = tmp_path_factory.mktemp("faulty")
+    sources = {
+        "book/index.md": "# Index\n\n```{toctree}\npart/chapter\npart/other\n```\n",
+        "book/part/chapter.md": FAULTY,
+        "book/part/other.md": "# Other\n\n```{example}\n```\n",
+        "examples/part/chapter/shown.yaml": "a: 1\n",
+        "examples/part/chapter/unused.yaml": "a: 1\n",
+        "examples/part/chapter/lab.yaml": "network: 127.0.0\n",
+        "examples/part/orphan/alone.yaml": "a: 1\n",
+    }
+    for name, text in sources.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    build = start_sphinx(root / "book", root / "out", builder="dummy")
+    output, _ = build.communicate()
+    assert build.returncode != 0
+    return output.replace(f"{root.resolve()}/", "")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "examples/part/chapter/unused.yaml:1: WARNING: this file is not shown in the chapter",
+        "examples/part/orphan/alone.yaml:1: WARNING: this file is not shown in the chapter",
+        "book/part/chapter.md:7: WARNING: this block is neither from a file",
+        "book/part/chapter.md:11: WARNING: this block is neither from a file",
+        "book/part/chapter.md:16: WARNING: this block is neither from a file",
+        "book/part/other.md:3: ERROR: there is no example in examples/part/other",
+    ],
+)
+def test_fault_is_reported_with_file_and_line(report: str, place: str) -> None:
+    assert place in report
+
+
+def test_nothing_but_the_faults_is_reported(report: str) -> None:
+    assert len(re.findall("WARNING|ERROR", report)) == 6
+
+
+def titles(path: Path) -> list[str]:
+    return [line[3:] for line in path.read_text().splitlines() if line.startswith("## ")]
+
+
+def section(path: Path, title: str) -> str:
+    return path.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+CHAPTERS = [
+    path
+    for part in ("debugging", "problems", "practices", "tricks")
+    for path in sorted((ROOT / "book" / part).glob("*.md"))
+]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_opens_with_what_it_applies_to_and_the_answer(path: Path) -> None:
+    head, _, _ = path.read_text().partition("\n## ")
+    assert "| Applies to | |" in head
+    assert titles(path)[0] == "In short"
+    assert len(section(path, "In short").split()) <= 60
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_ends_with_the_way_to_run_it_and_its_sources(path: Path) -> None:
+    assert titles(path)[-3:] == ["Gateway API and ambient", "Reproduce it", "Sources"]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_problem_shows_symptom_and_fix_before_the_reason(path: Path) -> None:
+    if path.parent.name == "problems":
+        assert titles(path)[1:5] == ["Symptom", "Fix", "Why it happens", "Find it early"]

@@ -1,0 +1,123 @@
+"""Every example: replayed on real Envoy, valid, and complete."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+from lab.files import transcript
+from lab.files.example import REJECTED, Example, find_all
+from lab.files.manifests import read_manifest
+from lab.files.recording import current
+from lab.plays.play import playing, replay
+from lab.versions import ISTIO
+
+EXAMPLES = find_all()
+MANIFESTS = [path for example in EXAMPLES for path in example.manifests]
+KUBERNETES = "1.36"
+
+# The newest version of each group's kinds that Istio 1.31 serves, and Kubernetes 1.36.
+CURRENT = {
+    "v1",
+    "apps/v1",
+    "networking.istio.io/v1",
+    "networking.istio.io/v1alpha3",  # of EnvoyFilter, which has no other
+    "security.istio.io/v1",
+    "telemetry.istio.io/v1",
+    "gateway.networking.k8s.io/v1",
+    "install.istio.io/v1alpha1",  # of IstioOperator, which has no other
+}
+
+
+def name(value: Example | Path) -> str:
+    if isinstance(value, Example):
+        return value.name
+    return f"{value.parent.name}/{value.name}"
+
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=name)
+each_played = pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.held], ids=name)
+each_held = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.held], ids=name)
+each_manifest = pytest.mark.parametrize("manifest", MANIFESTS, ids=name)
+
+
+@each_played
+def test_every_output_comes_out_again(example: Example) -> None:
+    with playing(example) as running:
+        replay(running, lambda _: None)
+
+
+@each_held
+def test_what_the_cluster_run_holds_is_as_it_was_recorded(example: Example) -> None:
+    recording = current(example)
+    assert recording.held == example.held
+    assert recording.kubernetes.removeprefix("v").startswith(f"{KUBERNETES}.")
+
+
+@each_example
+def test_the_cluster_takes_every_manifest_but_those_named_rejected(example: Example) -> None:
+    calls = current(example).calls
+    for path in example.manifests:
+        codes = {call.exit for call in calls if path.name in call.args}
+        rejected = 1 in codes or rejected_by_envoy(path, example)
+        assert rejected == path.name.startswith(REJECTED), path.name
+
+
+def rejected_by_envoy(manifest: Path, example: Example) -> bool:
+    """Whether a transcript applies this manifest, and then shows that Envoy counts a rejection."""
+    texts = (
+        path.read_text().partition(f"apply -f {manifest.name}")[2] for path in example.transcripts
+    )
+    return any("update_rejected: 1" in text for text in texts)
+
+
+@each_example
+def test_every_manifest_is_used_in_a_transcript(example: Example) -> None:
+    steps = chain.from_iterable(transcript.read(path).steps for path in example.transcripts)
+    words = " ".join(step.command for step in steps)
+    assert [path.name for path in example.manifests if path.name not in words] == []
+
+
+@each_example
+def test_every_recording_is_of_the_pinned_istio_and_envoy(example: Example) -> None:
+    recording = current(example)
+    made_of = (recording.istio, recording.module, recording.envoy)
+    assert made_of == (ISTIO.label, ISTIO.module, ISTIO.envoy)
+
+
+@each_manifest
+def test_kinds_of_kubernetes_have_no_unknown_and_no_wrong_field(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        if item["apiVersion"] in ("v1", "apps/v1"):
+            kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+@each_manifest
+def test_api_versions_are_current(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        assert item["apiVersion"] in CURRENT
+        assert (item["apiVersion"] == "networking.istio.io/v1alpha3") == (
+            item["kind"] == "EnvoyFilter"
+        )
+
+
+@each_manifest
+def test_every_image_has_a_version(manifest: Path) -> None:
+    for item in read_manifest(manifest.read_text(), manifest):
+        for image in nodes(item, "image"):
+            _, _, tag = image.rpartition("/")[2].partition(":")
+            # The injector fills in `auto`.
+            assert tag not in ("", "latest") or image == "auto", image
+
+
+def nodes(value: Any, key: str) -> list[Any]:
+    """Every value under a key, however deep."""
+    if isinstance(value, dict):
+        inner = chain.from_iterable(nodes(item, key) for item in value.values())
+        return [*([value[key]] if key in value else []), *inner]
+    if isinstance(value, list):
+        return list(chain.from_iterable(nodes(item, key) for item in value))
+    return []

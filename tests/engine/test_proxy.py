@@ -1,0 +1,301 @@
+"""What a proxy is told in istiod's place: xDS, certificates out of Secrets, and subscriptions."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from lab.files.manifests import Object
+from lab.objects.pod import Pod
+from lab.proxy import xds
+from lab.proxy.credentials import filled
+from lab.proxy.discovery import Discovery
+from lab.proxy.discovery import Key as Subscribed
+
+# xDS
+
+GATEWAY_POD = Pod({"spec": {"containers": []}, "status": {"podIP": "10.244.0.11"}})
+
+
+def served(**resources: Any) -> dict[Subscribed, str]:
+    """What a proxy on 10.244.0.11 is served."""
+    kinds = ("listeners", "routes", "clusters", "endpoints", "secrets")
+    everything = {kind: [] for kind in kinds} | resources
+    return xds.responses(everything, [{"name": "ROOTCA"}], GATEWAY_POD)
+
+
+def test_each_route_configuration_endpoints_and_secret_is_served_by_its_name() -> None:
+    responses = served(
+        routes=[{"name": "http.8080"}, {"name": "https.8443"}],
+        endpoints=[{"clusterName": "outbound|80||shop"}, {"clusterName": "outbound|81||shop"}],
+        clusters=[{"name": "a"}, {"name": "b"}],
+    )
+    assert {key: len(xds.resources(content)) for key, content in responses.items()} == {
+        ("clusters", ""): 2,
+        ("listeners", ""): 0,
+        ("endpoints", "outbound|80||shop"): 1,
+        ("endpoints", "outbound|81||shop"): 1,
+        ("routes", "http.8080"): 1,
+        ("routes", "https.8443"): 1,
+        ("secrets", "ROOTCA"): 1,
+    }
+
+
+def test_a_listener_on_all_addresses_listens_on_its_pods_alone() -> None:
+    def listener(address: str) -> Object:
+        socket = {"address": address, "portValue": 8080}
+        return {"name": address, "address": {"socketAddress": socket}}
+
+    listeners = [listener("0.0.0.0"), listener("10.244.0.99")]  # noqa: S104
+    fitted = xds.resources(served(listeners=listeners)["listeners", ""])
+    addresses = [item["address"]["socketAddress"]["address"] for item in fitted]
+    assert addresses == ["10.244.0.11", "10.244.0.99"]
+
+
+def test_what_a_proxy_would_fetch_from_istiod_it_fetches_from_the_lab() -> None:
+    ads: dict[str, Any] = {"ads": {}}
+    rds = {"routeConfigName": "http.8080", "configSource": ads}
+    tls = {"tlsCertificateSdsSecretConfigs": [{"name": "default", "sdsConfig": ads}]}
+    listener = {
+        "name": "0.0.0.0_8080",
+        "address": {"socketAddress": {}},
+        "filterChains": [{"filters": [{"typedConfig": {"rds": rds}}], "transportSocket": tls}],
+    }
+    cluster = {"name": "c", "type": "EDS", "edsClusterConfig": {"edsConfig": ads}}
+    text = "".join(served(listeners=[listener], clusters=[cluster]).values())
+    assert '"ads"' not in text
+    assert text.count(xds.CLUSTER) == 3
+
+
+def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap() -> None:
+    resolver = {"name": "envoy.network.dns_resolver.cares", "typedConfig": {}}
+    cluster = {"name": "c", "type": "STRICT_DNS", "typedDnsResolverConfig": resolver}
+    (cluster,) = xds.resources(served(clusters=[cluster])["clusters", ""])
+    assert (cluster["type"], "typedDnsResolverConfig" in cluster) == ("STRICT_DNS", False)
+
+
+def test_the_version_of_a_response_follows_from_its_content() -> None:
+    def version(name: str) -> str:
+        return xds.version(served(clusters=[{"name": name}])["clusters", ""])
+
+    assert version("a") == version("a") != version("b")
+
+
+def pod(address: str, **spec: Any) -> Object:
+    metadata: dict[str, Any] = {"name": "pot-1", "namespace": "tea", "annotations": {}}
+    metadata["labels"] = {"app": "pot"}
+    metadata["ownerReferences"] = [{"name": "pot-1"}]
+    spec = {"containers": [{"name": "pot", "image": "python:3.13"}]} | spec
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"podIP": address}}
+
+
+def test_a_sidecar_listens_on_the_ports_of_its_pod_and_passes_on_to_the_application() -> None:
+    item = pod("10.244.0.10", containers=[{"name": "a", "ports": [{"containerPort": 9090}]}])
+    item["spec"]["initContainers"] = [{"image": "istio/proxyv2:1", "name": "istio-proxy"}]
+    item["spec"]["containers"][0]["image"] = "python:3.13"
+    chains: list[Any] = [
+        {"filters": [{"name": "tcp"}], "filterChainMatch": {"destinationPort": port}}
+        for port in (15006, 8080)
+    ]
+    listeners = [
+        {
+            "name": name,
+            "address": {"socketAddress": {"address": "0.0.0.0", "portValue": port}},  # noqa: S104
+            "bindToPort": bind,
+            "listenerFilters": [{"name": "envoy.filters.listener.original_dst"}],
+            "filterChains": chains,
+        }
+        for name, port, bind in (
+            ("virtualInbound", 15006, True),
+            ("virtualOutbound", 15001, True),
+            ("0.0.0.0_80", 80, False),
+        )
+    ]
+    kinds = ("routes", "clusters", "endpoints", "secrets")
+    everything = {"listeners": listeners} | {kind: [] for kind in kinds}
+    text = xds.responses(everything, [], Pod(item))["listeners", ""]
+    inbound, outbound, http = xds.resources(text)
+    assert inbound["address"]["socketAddress"]["address"] == "10.244.0.10"
+    ports = [a["address"]["socketAddress"]["portValue"] for a in inbound["additionalAddresses"]]
+    assert ports == [8080, 9090]
+    assert inbound["listenerFilters"] == []
+    assert "10.52.0.10:%DOWNSTREAM_LOCAL_PORT%" in str(inbound["filterChains"][0]["filters"][0])
+    assert outbound["listenerFilters"][0]["name"] == "envoy.filters.listener.proxy_protocol"
+    assert http["address"]["socketAddress"]["address"] == "0.0.0.0"  # noqa: S104
+
+
+# From Secrets to Envoy
+
+
+def secret(name: str, namespace: str = "istio-system", **data: str) -> Object:
+    """A Secret; a key such as `tls_crt` stands for `tls.crt`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {key.replace("_", "."): encoded(value) for key, value in data.items()},
+    }
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def sent(name: str, *items: Object) -> dict[str, Any] | None:
+    """The Secret of that SDS name as a proxy in istio-system gets it."""
+    resources = filled({"secrets": [name]}, [*items], "istio-system")
+    return next(iter(resources["secrets"]), None)
+
+
+def pair(name: str, chain: str, key: str) -> dict[str, Any]:
+    parts = {"certificateChain": chain, "privateKey": key}
+    inline = {part: {"inlineBytes": encoded(value)} for part, value in parts.items()}
+    return {"name": name, "tlsCertificate": inline}
+
+
+def root(name: str, text: str) -> dict[str, Any]:
+    trusted = {"trustedCa": {"inlineBytes": encoded(text)}}
+    return {"name": name, "validationContext": trusted}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "expected"),
+    [
+        (
+            "kubernetes://shop",
+            secret("shop", tls_crt="C", tls_key="K", ca_crt="R"),
+            pair("kubernetes://shop", "C", "K"),
+        ),
+        (
+            "kubernetes://shop",
+            secret("shop", cert="C", key="K", cacert="R"),
+            pair("kubernetes://shop", "C", "K"),
+        ),
+        (
+            "kubernetes-gateway://blog/blog",
+            secret("blog", "blog", tls_crt="C", tls_key="K"),
+            pair("kubernetes-gateway://blog/blog", "C", "K"),
+        ),
+        (
+            "kubernetes://shop-cacert",
+            secret("shop", tls_crt="C", tls_key="K", ca_crt="R"),
+            root("kubernetes://shop-cacert", "R"),
+        ),
+        (
+            "kubernetes://shop-cacert",
+            secret("shop-cacert", cacert="R"),
+            root("kubernetes://shop-cacert", "R"),
+        ),
+        (
+            "configmap://shop/roots",
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "roots", "namespace": "shop"},
+                "data": {"ca.crt": "R"},
+            },
+            root("configmap://shop/roots", "R"),
+        ),
+    ],
+)
+def test_a_proxy_gets_the_certificate_or_the_root_that_an_sds_name_stands_for(
+    name: str, item: Object, expected: dict[str, Any]
+) -> None:
+    assert sent(name, item) == expected
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        secret("other", tls_crt="C", tls_key="K"),
+        secret("shop", "shop", tls_crt="C", tls_key="K"),
+        secret("shop", tls_crt="C"),
+        secret("shop", tls_crt="C", tls_key=""),
+        secret("shop", cert="C", tls_key="K"),
+    ],
+)
+def test_a_proxy_gets_nothing_from_another_secret_or_from_half_a_one(item: Object) -> None:
+    assert sent("kubernetes://shop", item) is None
+
+
+def test_a_proxy_is_served_each_secret_and_nothing_for_a_missing_one() -> None:
+    names = ["kubernetes://shop", "kubernetes-gateway://blog/blog", "default"]
+    configs = [{"name": name, "sdsConfig": {"ads": {}}} for name in names]
+    listener = {"name": "0.0.0.0_8443", "address": {"socketAddress": {}}, "tls": configs}
+    empty: dict[str, Any] = {"routes": [], "clusters": [], "endpoints": []}
+    resources = empty | {"listeners": [listener], "secrets": [{"name": "kubernetes://shop"}]}
+    pod = Pod({"spec": {"containers": []}, "status": {"podIP": "10.244.0.11"}})
+    served = xds.responses(resources, [{"name": "default"}], pod)
+    given = {key[1]: xds.resources(text) for key, text in served.items() if key[0] == "secrets"}
+    assert {name: len(found) for name, found in given.items()} == dict(
+        zip(names, (1, 0, 1), strict=True)
+    )
+    (fitted,) = xds.resources(served["listeners", ""])
+    assert [config["sdsConfig"] for config in fitted["tls"]] == [xds.SOURCE] * 3
+
+
+# Subscriptions
+
+
+@pytest.fixture
+def discovery(tmp_path: Path) -> Iterator[Discovery]:
+    made = Discovery(tmp_path)
+    yield made
+    made.close()
+
+
+CLUSTERS, ROUTE = ("clusters", ""), ("routes", "http.8080")
+
+
+def test_a_subscription_waits_for_what_is_not_there_yet(discovery: Discovery) -> None:
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "")))
+    asking.start()
+    discovery.publish({CLUSTERS: "one"})
+    assert answers == []
+    discovery.publish({CLUSTERS: "one", ROUTE: "here"})
+    asking.join()
+    assert answers == ["here"]
+
+
+def test_what_was_sent_is_not_sent_again_even_if_it_was_rejected(discovery: Discovery) -> None:
+    discovery.publish({CLUSTERS: "bad"})
+    assert discovery.await_news(CLUSTERS, "") == "bad"
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(discovery.await_news(CLUSTERS, "")))
+    asking.start()
+    discovery.publish({CLUSTERS: "good"})
+    asking.join()
+    assert answers == ["good"]
+
+
+def test_a_new_subscription_gets_what_an_older_one_had(discovery: Discovery) -> None:
+    discovery.publish({ROUTE: "here"})
+    assert discovery.await_news(ROUTE, "") == discovery.await_news(ROUTE, "") == "here"
+
+
+def test_a_subscription_that_is_gone_leaves_the_news_to_the_one_in_its_place(
+    discovery: Discovery,
+) -> None:
+    discovery.publish({ROUTE: "one"})
+    assert discovery.await_news(ROUTE, "") == "one"
+    answers: list[str | None] = []
+    gone = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "1", lambda: True)))
+    gone.start()
+    discovery.publish({ROUTE: "two"})
+    gone.join()
+    assert answers == [None]
+    assert discovery.await_news(ROUTE, "1") == "two"
+
+
+def test_a_subscription_ends_with_its_server(discovery: Discovery) -> None:
+    answers: list[str | None] = ["none yet"]
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "")))
+    asking.start()
+    discovery.close()
+    asking.join()
+    assert answers == ["none yet", None]

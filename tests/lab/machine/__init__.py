@@ -1,0 +1,1 @@
+"""What the lab takes from the machine: processes, and a network of its own."""

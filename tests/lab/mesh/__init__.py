@@ -1,0 +1,1 @@
+"""What runs for an example in one state: proxies, containers, names, and the ways between."""

@@ -1,0 +1,1 @@
+"""What the recorded objects mean: pods, and names and addresses of Services."""

@@ -1,0 +1,1 @@
+"""Plays of whole examples, and the command line."""

@@ -1,0 +1,1 @@
+"""The programs of a transcript's shell: kubectl, istioctl, curl and dig."""

@@ -1,0 +1,171 @@
+"""Fits istiod's xDS to proxies on loopback.
+
+What istiod says stays as it is, with three changes. A listener on all addresses listens on its
+pod's address. What a proxy would fetch from istiod over ADS it fetches over REST, one resource at a
+time (module `discovery`). And where iptables would redirect a connection to a sidecar, the sidecar
+learns in another way where it was to go:
+
+- Outbound, a PROXY header in front says so (module `network`).
+- Inbound, `virtualInbound` listens on each port of the pod itself, and passes on to the application
+  on an address of its own, by the filter state that ORIGINAL_DST clusters ask first.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lab.files.recording import Resources, digest_of
+from lab.objects.pod import Pod
+from lab.proxy.discovery import Key
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters"
+_PROXY_PROTOCOL = {
+    "name": "envoy.filters.listener.proxy_protocol",
+    "typedConfig": {"@type": f"{_FILTERS}.listener.proxy_protocol.v3.ProxyProtocol"},
+}
+_ORIGINAL_DST = "envoy.filters.listener.original_dst"
+_INBOUND, _OUTBOUND = "virtualInbound", "virtualOutbound"
+
+_TYPES = {
+    "listeners": "type.googleapis.com/envoy.config.listener.v3.Listener",
+    "clusters": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+    "routes": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    "endpoints": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "extensions": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+    "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+}
+
+_VERSION = '{"version_info": "'  # how each response begins: to read it whole would take long
+
+# As with istiod, a proxy waits for what it does not get (`initialFetchTimeout`).
+CLUSTER = "xds-grpc"
+"""The cluster of a proxy's bootstrap from which it fetches; on a cluster, the way to istiod."""
+SOURCE: dict[str, Any] = {
+    "apiConfigSource": {
+        "apiType": "REST",
+        "transportApiVersion": "V3",
+        "clusterNames": [CLUSTER],
+        "refreshDelay": "0.005s",
+        "requestTimeout": "86400s",
+    },
+    "resourceApiVersion": "V3",
+    "initialFetchTimeout": "0s",
+}
+
+
+def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -> dict[Key, str]:
+    """What one proxy is served: DiscoveryResponses, with digests of their content as versions.
+
+    `identity` are the secrets that pilot-agent would give. A Secret of the cluster that is not
+    there is answered with nothing, as istiod does: then a listener that needs it opens, and the
+    connections to it are reset.
+    """
+    asked: set[str] = set()
+    clusters = [_cluster(item, asked) for item in configured["clusters"]]
+    listeners = [_listener(item, pod, asked) for item in configured["listeners"]]
+    out = {
+        ("clusters", ""): _response("clusters", clusters),
+        ("listeners", ""): _response("listeners", listeners),
+    }
+    for resource in configured["endpoints"]:
+        out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
+    for resource in configured["routes"]:
+        out["routes", resource["name"]] = _response("routes", [resource])
+    for resource in configured.get("extensions", []):
+        out["extension_configs", resource["name"]] = _response("extensions", [resource])
+    for name in asked:
+        out["secrets", name] = _response("secrets", [])
+    for secret in [*identity, *configured["secrets"]]:
+        out["secrets", secret["name"]] = _response("secrets", [secret])
+    return out
+
+
+def version(content: str) -> str:
+    """The version that a proxy reports once it has taken this response."""
+    return content.partition(_VERSION)[2].partition('"')[0]
+
+
+def resources(content: str) -> list[dict[str, Any]]:
+    """The resources that a response holds."""
+    return list(json.loads(content)["resources"])
+
+
+def _response(kind: str, resources: list[dict[str, Any]]) -> str:
+    typed = [{"@type": _TYPES[kind], **resource} for resource in resources]
+    return f'{_VERSION}{digest_of(typed)[:16]}", "resources": {json.dumps(typed)}}}'
+
+
+def _listener(listener: dict[str, Any], pod: Pod, asked: set[str]) -> dict[str, Any]:
+    listener = _fetching(listener, asked)
+    for place in [listener, *listener.get("additionalAddresses", [])]:
+        socket = place["address"].get("socketAddress", {})
+        if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
+            socket["address"] = pod.address
+    if listener["name"] == _OUTBOUND:
+        listener["listenerFilters"] = [_PROXY_PROTOCOL, *listener.get("listenerFilters", [])]
+    if listener["name"] == _INBOUND:
+        _take_in(listener, pod)
+    return listener
+
+
+def _take_in(listener: dict[str, Any], pod: Pod) -> None:
+    """Lets a sidecar answer on its pod's ports, and reach the application behind it."""
+    filters = listener["listenerFilters"]
+    listener["listenerFilters"] = [item for item in filters if item["name"] != _ORIGINAL_DST]
+    listener["additionalAddresses"] = [
+        {"address": {"socketAddress": {"address": pod.address, "portValue": port}}}
+        for port in sorted(_ports(listener, pod))
+    ]
+    destination = {
+        "@type": f"{_FILTERS}.network.set_filter_state.v3.Config",
+        "onNewConnection": [
+            {
+                "objectKey": "envoy.network.transport_socket.original_dst_address",
+                "formatString": {
+                    "textFormatSource": {
+                        "inlineString": f"{pod.own_address}:%DOWNSTREAM_LOCAL_PORT%"
+                    }
+                },
+            }
+        ],
+    }
+    state = {"name": "envoy.filters.network.set_filter_state", "typedConfig": destination}
+    for chain in listener["filterChains"]:
+        chain["filters"] = [state, *chain["filters"]]
+
+
+def _ports(listener: dict[str, Any], pod: Pod) -> set[int]:
+    """The pod's ports: those of its Services and those that its containers name."""
+    matches = (chain.get("filterChainMatch", {}) for chain in listener["filterChains"])
+    own = listener["address"]["socketAddress"]["portValue"]
+    return ({match.get("destinationPort", own) for match in matches} | pod.tcp_ports()) - {own}
+
+
+def _cluster(cluster: dict[str, Any], asked: set[str]) -> dict[str, Any]:
+    cluster = _fetching(cluster, asked)
+    cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
+    if cluster.get("type") == "EDS":
+        cluster["edsClusterConfig"]["edsConfig"] = SOURCE
+    return cluster
+
+
+def _fetching(resource: dict[str, Any], asked: set[str]) -> dict[str, Any]:
+    """A copy that fetches its routes and secrets from the lab.
+
+    The names of the cluster's Secrets that it asks for are added to `asked`.
+    """
+
+    def fetch(node: dict[str, Any]) -> dict[str, Any]:
+        if "sdsConfig" in node:
+            node["sdsConfig"] = SOURCE
+            if "://" in node["name"]:
+                asked.add(node["name"])
+        if "routeConfigName" in node:
+            node["configSource"] = SOURCE
+        if "ads" in node.get("configSource", {}):  # of a filter that an EnvoyFilter lets discover
+            given = node["configSource"].get("initialFetchTimeout", "15s")
+            node["configSource"] = SOURCE | {"initialFetchTimeout": given}
+        return node
+
+    return dict(json.loads(json.dumps(resource), object_hook=fetch))

@@ -1,0 +1,300 @@
+"""The book's PDF as two independent readers see it: complete, within its margins, and findable."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from docutils import nodes
+from lab.paths import EXAMPLES, ROOT
+from printed import Pdf
+from sphinx import addnodes
+from symptoms import read
+
+BOOK = ROOT / "book"
+TOCTREE = re.compile(r"```\{toctree\}\n(?::\w+:.*\n)*?:caption: (.+)\n\n([^`]+)```")
+
+
+@pytest.fixture(scope="session")
+def build(builds: tuple[Path, Path]) -> Path:
+    """The folder of a build from nothing."""
+    return builds[0]
+
+
+@pytest.fixture(scope="module")
+def pdf(build: Path) -> Pdf:
+    return Pdf(build / "typst" / "istio-operations-guide.pdf")
+
+
+def parts() -> Iterator[tuple[str, list[str]]]:
+    """The title of each part, and the names of its chapters."""
+    for caption, names in TOCTREE.findall((BOOK / "index.md").read_text()):
+        yield caption, names.split()
+
+
+def title(name: str) -> str:
+    """The title of a chapter as it is printed."""
+    found = re.search(r"^# (.+)$", (BOOK / f"{name}.md").read_text(), re.MULTILINE)
+    assert found
+    return found[1].replace("'", "’")
+
+
+def start_of(words: str, pdf: Pdf) -> int:
+    """The index of the first page of what has this title in the outline."""
+    (page,) = (entry.page for entry in pdf.outline if entry.depth < 3 and entry.title == words)
+    return page
+
+
+def listings(build: Path, name: str) -> Iterator[str]:
+    """The code blocks of a chapter, as Sphinx has read them."""
+    yield from (block.astext() for block in tree(build, name).findall(nodes.literal_block))
+
+
+def tree(build: Path, name: str) -> nodes.document:
+    """A chapter, as Sphinx has read it."""
+    content = (build / "doctrees" / f"{name}.doctree").read_bytes()
+    found: nodes.document = pickle.loads(content)  # noqa: S301 (the build's own file)
+    return found
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+CHAPTERS = [name for _part, names in parts() for name in names]
+
+
+@pytest.mark.parametrize("name", ["index", *CHAPTERS])
+def test_every_text_is_printed(pdf: Pdf, build: Path, name: str) -> None:
+    printed = [re.sub(r"\(page\d+\)", "", squeezed(text)) for text in pdf.texts]
+    whole = "".join(printed)
+    texts = list(map(squeezed, texts_of(tree(build, name))))
+    assert len(texts) > 10
+    # The foot of a page may stand between the two parts of a text.
+    assert [
+        text
+        for text in texts
+        if text not in whole
+        and not any(
+            text[:at] in page and text[at:] in following
+            for page, following in pairwise(printed)
+            for at in range(4, len(text) - 3)
+        )
+    ] == []
+
+
+def texts_of(tree: nodes.document) -> Iterator[str]:
+    """The texts of a chapter that are not for the HTML edition alone."""
+    for only in list(tree.findall(addnodes.only)):
+        if only["expr"] == "html":
+            only.parent.remove(only)
+    for kind in (nodes.title, nodes.paragraph, nodes.caption, nodes.term):
+        for node in tree.findall(kind):
+            yield from (text.astext() for text in node.findall(nodes.Text))
+
+
+def test_captions_have_the_numbers_that_they_have_in_html(pdf: Pdf, build: Path) -> None:
+    printed = squeezed(" ".join(pdf.texts))
+    captions = []
+    for path in (build / "html").rglob("*.html"):
+        page = BeautifulSoup(path.read_text(), "html.parser")
+        for other in page.select("button, .headerlink, .glance-fix"):
+            other.decompose()
+        numbers = page.select(".caption-number")
+        texts = page.select(".caption-number + .caption-text")
+        pairs = zip(numbers, texts, strict=True)
+        captions += [squeezed(number.get_text() + text.get_text()) for number, text in pairs]
+    assert len(captions) > 150
+    assert [caption for caption in captions if caption not in printed] == []
+
+
+def test_the_outline_is_the_toctree(pdf: Pdf) -> None:
+    expected = [(1, "Istio Operations Guide")]
+    for caption, names in parts():
+        expected += [(1, caption), *((2, title(name)) for name in names)]
+    sections = re.findall(r"^## (.+)$", (BOOK / "index.md").read_text(), re.MULTILINE)
+    front = [(2, section) for section in sections]
+    assert [entry[:2] for entry in pdf.outline if entry.depth < 3] == [
+        expected[0],
+        *front,
+        *expected[1:],
+        (1, "Index"),
+    ]
+
+
+def test_the_outline_reaches_the_sections_of_chapters(pdf: Pdf) -> None:
+    for name in CHAPTERS:
+        sections = re.findall(r"^## ([^`\n]+)$", (BOOK / f"{name}.md").read_text(), re.MULTILINE)
+        below = {entry.title for entry in pdf.outline if entry.depth == 3}
+        assert [section for section in sections if section not in below] == []
+
+
+def test_each_title_stands_on_the_page_that_the_outline_names(pdf: Pdf) -> None:
+    for _depth, words, page in pdf.outline:
+        assert squeezed(words) in squeezed(pdf.texts[page])
+
+
+def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf, build: Path) -> None:
+    titles = {
+        title.astext() for name in CHAPTERS for title in tree(build, name).findall(nodes.title)
+    }
+    assert len(titles) > 100
+    for page in range(len(pdf.drawn)):
+        lines = [line.strip() for line in pdf.text(page).split("\n") if line.strip()]
+        assert titles.intersection(lines[-2:]) == set(), f"page {page + 1}"
+
+
+def test_contents_and_index_give_the_pages_to_which_they_lead(pdf: Pdf) -> None:
+    index = start_of("Index", pdf)
+    given = [(pdf.number_of(page, link), pdf.target(link)) for page, link in listed(pdf, 1, index)]
+    assert len(given) > 100
+    assert [number for number, page in given if page is None or number != page + 1] == []
+
+
+def listed(pdf: Pdf, contents: int, index: int) -> Iterator[tuple[int, Any]]:
+    """The links of the contents and of the index, each with the index of its page."""
+    return ((page, link) for page, link in pdf.links() if page == contents or page >= index)
+
+
+def test_the_contents_name_every_chapter(pdf: Pdf) -> None:
+    for _depth, words, page in (
+        entry for entry in pdf.outline if entry.depth < 3 and entry.page > 2
+    ):
+        assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", pdf.texts[1]), words
+
+
+def test_every_page_but_the_first_has_its_number(pdf: Pdf) -> None:
+    numbers = [
+        pdf.drawn[page].get_textpage().get_text_bounded(500, 30, 560, 50)
+        for page in range(len(pdf.drawn))
+    ]
+    assert [number.strip() for number in numbers] == ["", *map(str, range(2, len(numbers) + 1))]
+
+
+def test_the_title_page_names_date_commit_and_versions(pdf: Pdf) -> None:
+    words = pdf.texts[0]
+    for fact in (
+        r"Istio 1\.\d\d",
+        r"Envoy 1\.\d\d\.\d",
+        "Edition 2026-11-18",
+        "Commit [0-9a-f]{10}",
+    ):
+        assert re.search(fact, words), fact
+
+
+def test_every_link_leads_to_a_page_or_another_site(pdf: Pdf) -> None:
+    links = list(pdf.links())
+    inward = [target for _page, link in links if (target := pdf.target(link)) is not None]
+    outward = {str(link["/A"]["/URI"]) for _page, link in links if "/URI" in link.get("/A", {})}
+    assert len(inward) + sum("/URI" in link.get("/A", {}) for _page, link in links) == len(links)
+    assert min(inward) >= 2
+    assert [address for address in outward if not address.startswith("https://")] == []
+
+
+def test_addresses_of_other_sites_are_readable_on_paper(pdf: Pdf) -> None:
+    printed = squeezed("".join(pdf.texts))
+    addresses = {
+        str(link["/A"]["/URI"]) for _page, link in pdf.links() if "/URI" in link.get("/A", {})
+    }
+    assert addresses
+    unread = [
+        a for a in addresses if squeezed(a.removeprefix("https://").rstrip("/")) not in printed
+    ]
+    assert unread == []
+
+
+def test_no_text_is_outside_of_the_margins(pdf: Pdf) -> None:
+    outside = [
+        letter
+        for letter in pdf.letters()
+        if letter.page and not letter.is_inside and not letter.is_in_head_or_foot
+    ]
+    assert outside == []
+
+
+def test_every_character_has_a_glyph_of_an_embedded_font(pdf: Pdf) -> None:
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in pdf.fonts())
+    assert [page for page, text in enumerate(pdf.texts) if re.search("[\0\ufffd]", text)] == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_code_block_of_a_chapter_is_whole(build: Path, pdf: Pdf, name: str) -> None:
+    first = start_of(title(name), pdf)
+    last = next((entry.page for entry in pdf.outline if entry.depth < 3 and entry.page > first), 0)
+    printed = squeezed("".join(pdf.texts[first:last]))
+    for block in listings(build, name):
+        # In order, since a note can stand between the pages of a block.
+        at = 0
+        for line in map(squeezed, block.splitlines()):
+            at = printed.find(line, at)
+            assert at >= 0, line
+
+
+def test_every_manifest_is_copied_with_its_indentation(build: Path, pdf: Pdf) -> None:
+    shown = {block.rstrip() for name in CHAPTERS for block in listings(build, name)}
+    manifests = (path.read_text().rstrip() for path in sorted(EXAMPLES.glob("*/*/*.yaml")))
+    wanted = [manifest for manifest in manifests if manifest in shown]
+    assert len(wanted) > 60
+    # pypdf takes its time: only for pages with some lines of manifests.
+    lines = {line for manifest in wanted for line in map(squeezed, manifest.split("\n")) if line}
+    marked = [
+        page
+        for page in range(len(pdf.texts))
+        if sum(squeezed(line) in lines for line in pdf.text(page).split("\n")) > 2
+    ]
+    copied = [line for page in marked for line in pdf.lines(page)[1:-1] if line.strip()]
+    assert [manifest for manifest in wanted if not is_in(copied, manifest)] == []
+
+
+def is_in(copied: list[str], manifest: str) -> bool:
+    """Whether the lines of a manifest stand in others, with at most some footnotes in between."""
+    lines = [line for line in manifest.split("\n") if line.strip()]
+    starts = (at for at, line in enumerate(copied) if line == lines[0])
+    return any(holds(iter(copied[at : at + len(lines) + 8]), lines) for at in starts)
+
+
+def holds(copied: Iterator[str], lines: list[str]) -> bool:
+    """Whether `lines` are among the copied ones in their order: `in` moves on in an iterator."""
+    return all(line in copied for line in lines)
+
+
+def test_the_index_names_every_symptom_with_the_page_that_shows_it(pdf: Pdf) -> None:
+    index = " ".join(pdf.texts[start_of("Index", pdf) :])
+    for symptom in {symptom for chapter in read(BOOK) for _, symptom in chapter.symptoms()}:
+        letters = map(re.escape, squeezed(symptom.replace(";", ",")))
+        found = re.search(r"\s*".join(letters) + r"\s*,\s+(\d+)", index)
+        assert found, symptom
+        # The first lines of a block can stand on one page, and those of the symptom on the next.
+        pages = pdf.texts[int(found[1]) - 1 : int(found[1]) + 1]
+        assert squeezed(symptom) in squeezed("".join(pages)), (symptom, found[1])
+
+
+def test_pictures_have_a_description(pdf: Pdf) -> None:
+    figures = list(pdf.structure("/Figure"))
+    assert len(figures) > 4
+    assert [figure for figure in figures if not str(figure.get("/Alt", "")).strip()] == []
+
+
+def test_the_decoder_says_where_it_is(pdf: Pdf) -> None:
+    page = start_of("Decode a log line", pdf)
+    assert "in the file reference/decoder.html" in pdf.texts[page]
+
+
+def metadata(pdf: Pdf) -> Any:
+    found: Any = pdf.reader.metadata
+    return found
+
+
+def test_the_pdf_says_what_it_is(pdf: Pdf) -> None:
+    assert metadata(pdf).title == "Istio Operations Guide"
+    assert metadata(pdf).author == "The Istio Operations Guide authors"
+    assert metadata(pdf).creation_date.timestamp() == 1795000000
+    root: Any = pdf.reader.root_object
+    assert root["/Lang"] == "en"
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in root["/Metadata"].get_data()
