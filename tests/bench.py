@@ -63,7 +63,7 @@ def main() -> None:
 
 def _cluster() -> None:
     """A cluster with Istio, where its parts are built: time and memory; and the recordings."""
-    recorded = sum(int(head(example.recordings)["seconds"]) for example in find_all())
+    recorded = sum(int(head(example.recordings).get("seconds", 0)) for example in find_all())
     print(f"{'examples recorded, one after another':44}{recorded:>8}{1200:>8}   1")
     if os.geteuid() or not built(ISTIO):
         return
