@@ -25,6 +25,10 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _REQUEST = struct.Struct("16sh")  # name and flags of an interface
 
+# Of <linux/capability.h> and <linux/prctl.h>: two times effective, permitted and inheritable.
+_CAPABILITY_VERSION, _CAPABILITIES = 0x20080522, struct.Struct("6I")
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+
 OWN, MACHINE = "own", "machine"
 """What LAB_NETWORK may say."""
 
@@ -124,6 +128,25 @@ def _isolate_as_user() -> None:
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    _pass_on_rights()
+
+
+def _pass_on_rights() -> None:
+    """Lets what is started from here keep the rights that this process has in its user namespace.
+
+    Else a program that is not root's has none: workers of the tests could take no network of their
+    own, since a process with threads gets no user namespace. See capabilities(7), ambient set.
+    """
+    libc = ctypes.CDLL(None)
+    head = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION, 0))
+    sets = ctypes.create_string_buffer(_CAPABILITIES.size)
+    libc.capget(head, sets)
+    effective, permitted, _, *upper = _CAPABILITIES.unpack(sets.raw)
+    upper[2] = upper[1]  # here as there, what may be passed on is all that is permitted
+    sets.raw = _CAPABILITIES.pack(effective, permitted, permitted, *upper)
+    libc.capset(head, sets)
+    for capability in range(64):
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
 
 
 def _unshare(flags: int) -> None:
