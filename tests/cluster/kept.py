@@ -80,7 +80,7 @@ def run(command: list[str], log: Path, doing: str, **options: object) -> None:
             done = subprocess.run(  # type: ignore[call-overload]
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **options
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # the latter if a folder of PATH is closed
             raise ClusterError(f"{doing} needs {command[0]}, which is not there") from None
     if done.returncode:
         raise ClusterError(f"{doing} failed with exit code {done.returncode}", log=last_lines(log))
