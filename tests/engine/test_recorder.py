@@ -220,6 +220,15 @@ def test_several_run_side_by_side_each_at_its_own_place(
     assert all(place.exists() for place in places)
 
 
+def test_what_is_printed_goes_to_files_whose_names_the_system_takes(tmp_path: Path) -> None:
+    crew = several.Crew([tmp_path / "1"], tmp_path, print)
+    titles = [f"part/a/{'spec.' * 80}{end}" for end in ("one", "two")]
+    files = {path for title in titles for path in crew._files(Job(title, ()))}
+    for path in files:
+        path.touch()
+    assert len(files) == 4
+
+
 def test_no_other_begins_when_the_time_is_over(
     tmp_path: Path, stand_in: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

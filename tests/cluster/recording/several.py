@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -23,6 +24,9 @@ from cluster.paths import python_environment
 _GRACE = 40.0  # seconds in which a cluster ends
 
 Report = Callable[[str], None]
+
+
+_LONG = 200  # characters of a file name, which may have 255
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Crew:
 
     def _files(self, job: Job) -> tuple[Path, Path]:
         stem = re.sub(r"[^\w.]+", "-", job.title).strip("-")
+        if len(stem) > _LONG:
+            stem = f"{stem[:_LONG]}-{hashlib.sha256(job.title.encode()).hexdigest()[:12]}"
         return self.logs / f"{stem}.log", self.logs / f"{stem}.errors"
 
     def _ended(self) -> Popen[bytes]:
