@@ -68,7 +68,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
     context.close()
 
 
-CLOSED = "This proxy made the 503 itself. 127.87.71.14:8080 closed the connection before it"
+CLOSED = "This proxy made the 503 itself. 10.244.0.6:8080 closed the connection before it"
 
 
 def test_pasted_line_is_decoded_at_once(opened: Opened) -> None:
