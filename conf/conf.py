@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-# The project's own extensions stand beside this file.
+# The project's own extensions stand beside this file; they read examples as the lab does.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
-import stamp
+from chapter import stamp
+from sphinx.application import Sphinx
 
 # A build makes millions of objects and hardly a cycle: collecting takes a fifth of its time.
 gc.disable()
@@ -23,25 +25,25 @@ copyright = f"%Y, {author}"
 language = "en"
 extensions = [
     "myst_parser",
-    "access_log",
-    "cards",
+    "chapter.examples",
+    "chapter.glance",
+    "chapter.stamp",
+    "chapter.tags",
     "data_files",
-    "decoder",
-    "downloads",
-    "examples",
-    "finder",
-    "glance",
-    "history",
-    "hops",
-    "pictures",
-    "response_flags",
-    "stamp",
-    "symptoms",
-    "tags",
-    "timelines",
-    "typst_builder",
-    "versions",
-    "website",
+    "drawings.cards",
+    "drawings.hops",
+    "drawings.pictures",
+    "drawings.timelines",
+    "pdf.builder",
+    "reference.access_log",
+    "reference.decoder",
+    "reference.response_flags",
+    "reference.symptoms",
+    "reference.versions",
+    "web.downloads",
+    "web.finder",
+    "web.frame",
+    "web.history",
 ]
 nitpicky = True
 # A block without a language is plain text, not a guess at Python.
@@ -103,7 +105,7 @@ html_sidebars: dict[str, list[str]] = {"**": []}
 history_links: dict[str, str] = {}
 
 # PDF
-# See typst_builder.py, beside this file
+# See pdf/builder.py, beside this file
 typst_subtitle = "Every command and output was run"
 
 
@@ -123,3 +125,8 @@ def edition() -> dict[str, str]:
 
 
 typst_edition = edition()
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx: the texts of all extensions are translated in one catalogue."""
+    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))

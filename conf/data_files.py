@@ -1,4 +1,4 @@
-"""Reads the book's files of data, and tells what is wrong with one of them in a line.
+"""Reads the book's files of data and its transcripts, and tells what is wrong in a line.
 
 For any other exception Sphinx prints a traceback and saves a longer one, which is right for a fault
 in a program and hides one in a file.
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lab.errors import LabError
+from lab.files import transcript
+from lab.files.transcript import Transcript
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 from sphinx.util import logging
@@ -37,6 +40,14 @@ def parse_yaml(text: str, path: Path, line: int = 1) -> Any:
     except yaml.MarkedYAMLError as error:
         line += error.problem_mark.line if error.problem_mark else 0
         raise Fault(f"{path}:{line}: not valid YAML: {error.problem}") from None
+
+
+def read_transcript(path: Path) -> Transcript:
+    """The transcript in a file. Raises Fault, with its line, if it is not one."""
+    try:
+        return transcript.read(path)
+    except LabError as error:
+        raise Fault(str(error)) from None
 
 
 def tell(_app: Sphinx, exception: Exception | None) -> None:

@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-import decoder
 import pytest
 import weights
 import yaml
 from bs4 import BeautifulSoup
+from chapter.examples import is_tabular
+from chapter.stamp import stamp_text
 from conftest import start_sphinx
 from data_files import Fault
 from lab.files import transcript
 from lab.files.example import load
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
 from py_mini_racer import MiniRacer
-from response_flags import TEXTS as FLAG_TEXTS
-from stamp import stamp_text
+from reference import decoder
+from reference.response_flags import TEXTS as FLAG_TEXTS
 from tinyhtml5.parser import HTMLParser
-
-from examples import is_tabular
 
 FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
 
@@ -352,8 +351,7 @@ def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
 
 
 def test_search_knows_lines_of_a_log_that_no_page_has(finder: MiniRacer) -> None:
-    texts = [path.read_text() for path in EXAMPLES.glob("*/*/*.console")]
-    lines = {line for text in texts for line in decoder.LINE.findall(text)}
+    lines = {line for path in EXAMPLES.glob("*/*/*.console") for line in decoder.lines(path)}
     cut = {line.partition("] ")[2] for line in lines if " HTTP/1.1" in line}
     assert {line[0] for line in lines | cut} == {"[", "{", '"'}
     for line in lines | cut:

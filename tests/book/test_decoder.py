@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import access_log
-import decoder
 import pytest
 import yaml
 from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from py_mini_racer import MiniRacer
+from reference import access_log, decoder
 
 BOOK = ROOT / "book"
 SCRIPT = ROOT / "_static" / "decoder.js"
@@ -72,7 +71,7 @@ SPLIT = re.compile(
 
 def recorded_lines() -> list[str]:
     transcripts = [*EXAMPLES.glob("*/*/*.console"), *ROOT.glob("tests/examples/*/*/*.console")]
-    return [line for path in sorted(transcripts) for line in decoder.LINE.findall(path.read_text())]
+    return [line for path in sorted(transcripts) for line in decoder.lines(path)]
 
 
 LINES = recorded_lines()
@@ -306,7 +305,7 @@ def test_lines_of_a_tcp_connection_are_paired_by_its_addresses(decode: Decode) -
 
 def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
     path = EXAMPLES / "debugging/access-logs/4-request-id.console"
-    [request] = decode("\n".join(decoder.LINE.findall(path.read_text())))["requests"]
+    [request] = decode("\n".join(decoder.lines(path)))["requests"]
     directions = [line["direction"] for line in request["lines"]]
     assert directions == ["gateway", "inbound", "sidecar", "inbound"]
     assert request["lines"][1]["number"] == request["decisive"]
@@ -314,7 +313,7 @@ def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
 
 def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decode) -> None:
     path = EXAMPLES / "problems/upstream-connection-termination/2-diagnose.console"
-    [request] = decode("\n".join(decoder.LINE.findall(path.read_text())[:2]))["requests"]
+    [request] = decode("\n".join([*decoder.lines(path)][:2]))["requests"]
     assert len(request["lines"]) == 2
     assert "made the 503 itself. The application at 10.244." in request["verdict"]
 
@@ -558,6 +557,33 @@ def test_fields_are_those_of_the_format_string_in_its_order() -> None:
     joined = "".join(f"{field['before']}%{field['operator']}%" for field in found)
     assert joined == access_log.format_string(BOOK).rstrip("\n")
     assert len(found) == len({field["key"] for field in found}) == 24
+
+
+def test_lines_are_read_by_the_keys_of_that_format() -> None:
+    keys = [field["key"] for field in access_log.fields(BOOK)]
+    assert keys[1:4] == ["method", "path", "protocol"]
+    assert (keys[0], "request", *keys[4:]) == access_log.KEYS
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ('[now] "GET / HTTP/1.1" 503 UF,URX  - "-"', ("503", ["UF", "URX"], "")),
+        ('[now] "GET /a b HTTP/1.1" 200 - via_upstream', ("200", ["-"], "via_upstream")),
+        (
+            '{"a": 1, "start_time": "now", "response_code": 503, "response_flags": "UH", '
+            '"response_code_details": "no"}',
+            ("503", ["UH"], "no"),
+        ),
+        ('{"level": "info"}', None),
+        ("[now] no request", None),
+        ('[now] "GET / HTTP/1.1" 503', None),
+        ("", None),
+    ],
+)
+def test_what_is_a_line_is_taken_apart(text: str, read: tuple[str, list[str], str] | None) -> None:
+    line = access_log.parse(text)
+    assert (line and (line.status, line.flags, line.details)) == read
 
 
 def test_field_that_istio_adds_stops_the_build(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import start_sphinx
-from hops import Hop, drawing, in_words, read
+from drawings.hops import Hop, drawing, in_words, read
+from lab.files.transcript import parse
 from lab.paths import EXAMPLES
 
 LINE = (
@@ -31,18 +32,18 @@ $ kubectl -n shop logs deploy/shop -c istio-proxy --tail=1
 
 
 def test_the_last_line_of_each_proxy_is_taken_apart() -> None:
-    hops = list(read(TRANSCRIPT))
+    hops = list(read(parse(TRANSCRIPT, Path())))
     assert hops[0] == CLIENT
     assert [(hop.name, hop.upstream_cluster) for hop in hops[1:]] == [("shop", "inbound|8080||")]
 
 
 @pytest.mark.parametrize("output", ["", "{}", LINE.format("a b")])
 def test_what_is_no_line_of_the_default_format_is_left_out(output: str) -> None:
-    assert list(read(f"$ kubectl logs deploy/client -c istio-proxy\n{output}\n")) == []
+    assert list(read(parse(f"$ kubectl logs deploy/client\n{output}\n", Path()))) == []
 
 
 def test_the_drawing_and_its_words_hold_every_address_and_escape_names() -> None:
-    client, server = read(TRANSCRIPT.replace("deploy/shop", "deploy/<shop>"))
+    client, server = read(parse(TRANSCRIPT.replace("deploy/shop", "deploy/<shop>"), Path()))
     svg = ElementTree.fromstring(drawing(client, server))  # noqa: S314 (our own)
     texts = [item.text for item in svg if item.tag.endswith("text")]
     addresses = {"10.0.0.1:200", "10.9.0.1:80", "10.0.0.1:100", "10.0.0.2:8080"}
@@ -52,10 +53,10 @@ def test_the_drawing_and_its_words_hold_every_address_and_escape_names() -> None
 
 def test_the_recorded_lines_are_those_of_one_connection() -> None:
     path = EXAMPLES / "debugging" / "access-logs" / "2-five-addresses.console"
-    client, server = read(path.read_text())
-    assert client.upstream_local == server.downstream_remote
-    assert client.upstream_host == server.downstream_local == server.upstream_host
-    assert server.upstream_local.startswith("127.0.0.6:")
+    client, server = read(parse(path.read_text(), path))
+    assert client.upstream_local_address == server.downstream_remote_address
+    assert client.upstream_host == server.downstream_local_address == server.upstream_host
+    assert server.upstream_local_address.startswith("127.0.0.6:")
 
 
 FAULTY = {

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import response_flags
 import yaml
 from conftest import start_sphinx
 from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from lab.proxy.envoy import binary
-from response_flags import Flag, Recorded
+from reference import response_flags
+from reference.response_flags import Flag, Recorded
 
 FLAGS = response_flags.read(ROOT / "book")
 LINES = list(response_flags.recorded(EXAMPLES / response_flags.EXAMPLE))
 
 each_flag = pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.flag)
-each_line = pytest.mark.parametrize("line", LINES, ids=lambda line: "+".join(line.flags))
+each_line = pytest.mark.parametrize(
+    "recorded", LINES, ids=lambda recorded: "+".join(recorded.line.flags)
+)
 
 
 # Envoy
@@ -93,11 +95,12 @@ def test_the_meaning_is_one_short_sentence(flag: Flag) -> None:
 
 @each_flag
 def test_a_flag_has_a_recorded_line_or_a_reason_why_not(flag: Flag) -> None:
-    assert any(flag.flag in line.flags for line in LINES) != bool(flag.unplayed)
+    assert any(flag.flag in recorded.line.flags for recorded in LINES) != bool(flag.unplayed)
 
 
 @each_line
-def test_a_recorded_line_is_as_its_flags_say(line: Recorded) -> None:
+def test_a_recorded_line_is_as_its_flags_say(recorded: Recorded) -> None:
+    line = recorded.line
     known = {flag.flag: flag for flag in FLAGS}
     for name in line.flags:
         assert known[name].status == "any" or line.status in known[name].status.split(", ")

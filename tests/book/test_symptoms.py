@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import start_sphinx
 from lab.paths import ROOT
-from symptoms import PARTS, Chapter, links, markdown, read
+from reference.symptoms import PARTS, Chapter, links, markdown, read
 
 OUTPUTS = """\
 [2026-01-31T12:00:00.500Z] "GET / HTTP/1.1" 503 UF upstream_reset{x|y} - "-" 0 0

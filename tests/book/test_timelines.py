@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import start_sphinx
+from drawings.timelines import Bar, drawing, read
 from lab.paths import EXAMPLES
-from timelines import Bar, drawing, read
 
 OUTPUT = """\
 pod "edge" deleted from shop namespace

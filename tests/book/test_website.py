@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import cards
-import history
-import pictures
 import pytest
-import website
 from bs4 import BeautifulSoup
 from data_files import Fault
+from drawings import cards, pictures
 from lab.paths import ROOT
 from PIL import Image
+from web import frame as website
+from web import history
 
 ADDRESS = "https://guide.example/en/"
 REPOSITORY = "https://code.example/guide"

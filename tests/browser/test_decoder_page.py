@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-import access_log
-import decoder
 import pytest
 import yaml
 from browser.tabs import HTML, Watched
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page
+from reference import access_log, decoder
 from test_decoder import BOOK, TEXT, UC, as_json, inbound, made, mutations
 
 PAGE = HTML / "reference" / "decoder.html"

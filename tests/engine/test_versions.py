@@ -18,7 +18,7 @@ from lab.paths import ROOT
 from lab.plays import commands, matrix
 from lab.plays.play import Difference
 from lab.proxy import envoy
-from versions import markdown
+from reference.versions import markdown
 
 SHOP = "cluster/orders"
 CHAPTER = "tricks/direct-response"  # one that the table has

@@ -14,8 +14,8 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
 from printed import Pdf
+from reference.symptoms import read
 from sphinx import addnodes
-from symptoms import read
 
 BOOK = ROOT / "book"
 TOCTREE = re.compile(r"```\{toctree\}\n(?::\w+:.*\n)*?:caption: (.+)\n\n([^`]+)```")

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from docutils.nodes import Element
+from pdf.builder import font_folders, with_axes
+from pdf.listings import break_points, groups
+from pdf.writer import CALLS, SILENT, TRANSPARENT, Writer
 from PIL import Image, ImageChops
 from printed import Pdf, difference
 from pypdf import PdfReader
@@ -22,9 +25,6 @@ from pypdf.generic import ArrayObject, DictionaryObject
 from sphinx.application import Sphinx
 from sphinx.locale import translators
 from sphinx.util.docutils import docutils_namespace
-from typst_builder import font_folders, with_axes
-from typst_code import break_points, groups
-from typst_writer import CALLS, SILENT, TRANSPARENT, Writer
 
 # MyST-Parser asks Sphinx 9 for a name that goes away in Sphinx 11.
 pytestmark = pytest.mark.filterwarnings(
@@ -35,7 +35,7 @@ APPROVED = Path(__file__).parent / "typst-pages"
 SETTINGS = {
     "project": "A Sample Guide",
     "author": "Its Authors",
-    "extensions": ["myst_parser", "typst_builder"],
+    "extensions": ["myst_parser", "pdf.builder"],
     "myst_enable_extensions": ["attrs_block", "colon_fence", "deflist"],
     "myst_heading_anchors": 3,
     "nitpicky": True,
@@ -400,7 +400,7 @@ def test_a_missing_font_names_the_line_that_asks_for_it(
     page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fonts = [folder for folder in font_folders() if "code" not in folder.name]
-    monkeypatch.setattr("typst_builder.font_folders", lambda: fonts)
+    monkeypatch.setattr("pdf.builder.font_folders", lambda: fonts)
     book = page("# Title\n\n`code`\n")
     assert book.status == 1
     assert re.search(r"book\.typ:\d+: ERROR: the font source code pro is not", book.warnings)

@@ -151,7 +151,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         sources[f"{name}.md"] = "# Title\n\n```{toctree}\n" + "\n".join(below) + "\n```\n"
     for name, text in sources.items():
         (folder / name).write_text(text)
-    extensions = ["myst_parser", "typst_builder", __name__]
+    extensions = ["myst_parser", "pdf.builder", __name__]
     book = build(folder, folder / "out", extensions=extensions, smartquotes=False)
     assert (book.warnings, book.status) == ("", 0)
     pdf = Pdf(book.path)

@@ -25,6 +25,10 @@ class Step:
     output: tuple[str, ...]
     line: int
 
+    def text(self) -> str:
+        """The step as a terminal showed it, without the last newline."""
+        return "\n".join((PROMPT + self.command, *self.output))
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -44,7 +48,12 @@ class Transcript:
 
 def read(path: Path) -> Transcript:
     """The transcript in a file. Raises LabError with file and line if it is not one."""
-    lines = path.read_text().splitlines()
+    return parse(path.read_text("utf-8"), path)
+
+
+def parse(text: str, path: Path) -> Transcript:
+    """The transcript in a text, which is that of a file or a part of it. Raises as `read`."""
+    lines = text.splitlines()
     header, at = [], 0
     while at < len(lines) and not lines[at].startswith(PROMPT):
         if lines[at] and not lines[at].startswith("#"):

@@ -6,9 +6,7 @@
 
 In that transcript of the page's own example, the last line of `kubectl logs deploy/NAME` is taken
 from the first two such commands: first the proxy beside the client, then the one beside the server.
-Both must be in Istio's default text format, which ends in UPSTREAM_HOST, UPSTREAM_CLUSTER_RAW,
-UPSTREAM_LOCAL_ADDRESS, DOWNSTREAM_LOCAL_ADDRESS, DOWNSTREAM_REMOTE_ADDRESS, REQUESTED_SERVER_NAME
-and ROUTE_NAME.
+Both must be whole, in Istio's default format.
 """
 
 from __future__ import annotations
@@ -16,22 +14,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
 
+from chapter.examples import examples_folder
+from data_files import read_transcript
 from docutils import nodes
+from lab.files.transcript import Transcript
+from reference.access_log import parse
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from examples import PROMPT, examples_folder
-
 _ = get_translation("extensions")
 
 LOGS = re.compile(r"kubectl (?:-n \S+ )?logs deploy/(\S+) .*")
-VALUE = re.compile(r'\[[^\]]*\]|"(?:[^"\\]|\\.)*"|\S+')
 
 # In pixels of the drawing, which is scaled to the page: boxes, the arrows between them, and rows.
 BOX, ARROW, LINE, HEAD = 92, 168, 16, 92
@@ -46,9 +45,9 @@ class Hop:
     """What the access log line of the proxy in pod `name` says of its two connections."""
 
     name: str
-    downstream_remote: str
-    downstream_local: str
-    upstream_local: str
+    downstream_remote_address: str
+    downstream_local_address: str
+    upstream_local_address: str
     upstream_host: str
     upstream_cluster: str
 
@@ -65,7 +64,7 @@ class Hops(SphinxDirective):
         if not path.is_file():
             raise self.error(f"there is no transcript {path.name}")
         self.env.note_dependency(path)
-        hops = list(read(path.read_text("utf-8")))
+        hops = list(read(read_transcript(path)))
         if len(hops) < 2:
             raise self.error(f"{path.name} shows no access log lines of two proxies")
         client, server = hops[:2]
@@ -80,23 +79,22 @@ class Hops(SphinxDirective):
         return [figure, *messages]
 
 
-def read(transcript: str) -> Iterator[Hop]:
+def read(transcript: Transcript) -> Iterator[Hop]:
     """What each `kubectl logs` in a transcript printed last, if it is an access log line."""
-    for step in PROMPT.split(transcript):
-        command, _newline, output = step.strip().partition("\n")
-        logs, lines = LOGS.fullmatch(command), output.splitlines()
-        values = [value.strip('"') for value in VALUE.findall(lines[-1])] if lines else []
-        if logs and len(values) == 22:
-            host, cluster, local, own, remote = values[-7:-2]
-            yield Hop(logs[1], remote, own, local, host, cluster)
+    keys = [field.name for field in fields(Hop)][1:]
+    for step in transcript.steps:
+        logs, line = LOGS.fullmatch(step.command), parse(step.output[-1]) if step.output else None
+        if logs and line and line.values.keys() >= {*keys}:
+            yield Hop(logs[1], *(line.values[key] for key in keys))
 
 
 def in_words(client: Hop, server: Hop) -> str:
     """The drawing as a text."""
     return " ".join(
         _(
-            "The proxy of {name}: downstream from {downstream_remote} to {downstream_local}, "
-            "upstream from {upstream_local} to {upstream_host}, cluster {upstream_cluster}."
+            "The proxy of {name}: "
+            "downstream from {downstream_remote_address} to {downstream_local_address}, "
+            "upstream from {upstream_local_address} to {upstream_host}, cluster {upstream_cluster}."
         ).format(**vars(hop))
         for hop in (client, server)
     )
@@ -141,13 +139,8 @@ def drawn_line(hop: Hop, place: int, y: int) -> Iterator[str]:
     title = _("The line of the proxy of {name}").format(name=hop.name)
     yield text(0, y, title, anchor="start", weight="bold")
     yield text(0, y + LINE, f"upstream_cluster {hop.upstream_cluster}", anchor="start", font=MONO)
-    sides = (
-        ("downstream_remote_address", hop.downstream_remote),
-        ("downstream_local_address", hop.downstream_local),
-        ("upstream_local_address", hop.upstream_local),
-        ("upstream_host", hop.upstream_host),
-    )
-    for number, (name, value) in enumerate(sides):
+    sides = [field.name for field in fields(Hop)][1:5]
+    for number, name in enumerate(sides):
         connection, below = place + number // 2, number % 2
         x = connection * (BOX + ARROW) + BOX + ARROW / 2
         top = y + (2.2 + 2 * below) * LINE
@@ -155,7 +148,7 @@ def drawn_line(hop: Hop, place: int, y: int) -> Iterator[str]:
             box = f'x="{x - ARROW / 2}" y="{top - 12}" width="{ARROW}" height="{2 * LINE}"'
             yield f'<rect {box} fill="{SAME}"/>'
         yield text(x, top, name)
-        yield text(x, top + LINE - 1, value, font=MONO)
+        yield text(x, top + LINE - 1, getattr(hop, name), font=MONO)
 
 
 def text(
@@ -169,6 +162,5 @@ def text(
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("hops", Hops)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

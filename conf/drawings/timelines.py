@@ -26,12 +26,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from chapter.examples import examples_folder
+from data_files import read_transcript
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-
-from examples import PROMPT, examples_folder
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
 SPAN = re.compile(rf"^({TIME}) to ({TIME})  ([^:]+): (.*)$", re.M)
@@ -103,7 +103,8 @@ class Timelines(SphinxDirective):
         if not path.is_file():
             raise self.error(f"there is no transcript {named[1]}")
         self.env.note_dependency(path)
-        outputs = [text for text in PROMPT.split(path.read_text()) if SPAN.search(text)]
+        texts = ("\n".join(step.output) for step in read_transcript(path).steps)
+        outputs = [text for text in texts if SPAN.search(text)]
         number = int(named[2] or 1)
         if number > len(outputs) or not MOMENT.search(outputs[number - 1]):
             raise self.error(f"{named[1]} has no output {number} with times")

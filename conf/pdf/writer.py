@@ -19,7 +19,8 @@ from sphinx.environment.adapters.indexentries import IndexEntries
 from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import _, admonitionlabels
 from sphinx.util import logging
-from typst_code import (
+
+from pdf.listings import (
     CODE_COLUMNS,
     CodeFormatter,
     boolean,

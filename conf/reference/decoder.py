@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
-import access_log
-from data_files import read_yaml
+from chapter.examples import examples_folder
+from data_files import read_transcript, read_yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -30,12 +30,11 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
-from examples import examples_folder
+from reference import access_log
 
 _ = get_translation("extensions")
 
 FLAGS = "reference/response-flags"
-LINE = re.compile(r'^\[\d{4}-\d\d-\d\dT[^\]\s]+\] ".*$|^\{"[^\n]*"start_time":[^\n]*\}$', re.M)
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\
@@ -89,11 +88,17 @@ class Decoder(SphinxDirective):
         if not path.is_file():
             raise self.error(f"there is no transcript {named[1]}")
         self.env.note_dependency(path)
-        found = LINE.findall(path.read_text("utf-8"))
+        found = list(lines(path))
         numbers = [int(number) for number in named[2].split()]
         if not all(0 < number <= len(found) for number in numbers):
             raise self.error(f"{named[1]} has {len(found)} lines of an access log")
         return named[3], "\n".join(found[number - 1] for number in numbers)
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The access-log lines that a transcript shows."""
+    for step in read_transcript(path).steps:
+        yield from (line.text for line in access_log.lines(step.output))
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,6 @@ def add_script(
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_node(DecoderForm, html=(visit_form, None))
     app.add_directive("decoder", Decoder)
     app.connect("html-page-context", add_script)

@@ -11,11 +11,11 @@ from typing import Any
 
 import typst
 from docutils import nodes
+from pdf.builder import font_folders
+from pdf.listings import string
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
-from typst_builder import font_folders
-from typst_code import string
 
 TEMPLATE = Path(__file__).with_name("card.typ")
 FOLDER = "_images/cards"  # in the site

@@ -80,6 +80,5 @@ def on_cluster(run: bool) -> str:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("versions", Versions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -23,10 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_files import parse_yaml
+from data_files import parse_yaml, read_transcript
 from docutils import nodes
-from response_flags import EXAMPLE as FLAGS
-from response_flags import anchor
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
@@ -35,15 +33,15 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from examples import COMMAND
+from reference import access_log
+from reference.response_flags import EXAMPLE as FLAGS
+from reference.response_flags import anchor
 
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 PARTS = ("debugging", "problems", "practices", "tricks")
 FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
-# Istio's default format: time, request, status, flags and details.
-FLAGGED = re.compile(r'^\[20\d\d-[^]]+\] "[^"]*" (\d+ (?!- )\S+ \S+) ', re.M)
 CODE = re.compile(r"\[(IST\d{4})\]")
 
 
@@ -58,7 +56,10 @@ class Chapter:
     def symptoms(self) -> Iterator[tuple[str, str]]:
         """Each symptom once, as its kind and its text."""
         found = [(kind, text) for kind, texts in self.declared.items() for text in texts]
-        found += (("log", text) for text in FLAGGED.findall(self.outputs))
+        for line in access_log.lines(self.outputs.splitlines()):
+            if line.flags != ["-"]:
+                text = f"{line.status} {','.join(line.flags)} {line.details}"
+                found.append(("log", text.rstrip()))
         found += (("analyzer", code) for code in CODE.findall(self.outputs))
         left_out = {("not", text) for text in self.declared.get("not", ())}
         yield from (
@@ -150,8 +151,8 @@ def read_chapter(source: Path, path: Path) -> Chapter:
     declared = (parse_yaml(front[1], path, line=2) if front else {}).get("symptoms", {})
     docname = f"{path.parent.name}/{path.stem}"
     texts = sorted((source.parent / "examples" / docname).glob("*.console"))
-    outputs = "\n".join(COMMAND.sub("\n", text.read_text("utf-8")) for text in texts)
-    return Chapter(docname, declared, outputs)
+    steps = (step for text in texts for step in read_transcript(text).steps)
+    return Chapter(docname, declared, "\n".join(line for step in steps for line in step.output))
 
 
 def markdown(chapters: list[Chapter]) -> str:
@@ -190,7 +191,6 @@ def warn(text: str, path: Path) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("symptoms", Symptoms)
     app.add_transform(IndexOfSymptoms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,13 +1,16 @@
 """What the access log says, from `book/reference/access-log.yaml`.
 
 The fields and their order are those of the format string that istiod put into a recorded listener,
-so that a field which a new Istio adds stops the build until the file explains it.
+so that a field which a new Istio adds stops the build until the file explains it. `parse` reads the
+lines that transcripts show of it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,64 @@ RECORDINGS = "tests/recordings/problems/gateway-tcp-port"
 FORMAT = re.compile(r'"inlineString": ("\[%START_TIME%\](?:[^"\\]|\\.)*")')
 NEEDED = {"operator", "key", "name", "form", "means"}
 REMARKS = ("http", "tcp", "inbound", "outbound")
+
+# The keys of the default format, in the order of its text; a test holds them to what was recorded.
+KEYS = (
+    *("start_time", "request", "response_code", "response_flags", "response_code_details"),
+    *("connection_termination_details", "upstream_transport_failure_reason", "bytes_received"),
+    *("bytes_sent", "duration", "upstream_service_time", "x_forwarded_for", "user_agent"),
+    *("request_id", "authority", "upstream_host", "upstream_cluster", "upstream_local_address"),
+    *("downstream_local_address", "downstream_remote_address", "requested_server_name"),
+    "route_name",
+)
+VALUE = re.compile(r'(\[[^\]]*\]|"(?:[^"\\]|\\.)*"|[^\s"]*)(?: |$)')
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of an access log: its text, and its values by their keys in JSON.
+
+    A line of text has `request` in place of method, path and protocol.
+    """
+
+    text: str
+    values: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        """The status that the client got, or 0."""
+        return self.values["response_code"]
+
+    @property
+    def flags(self) -> list[str]:
+        """The response flags; `-` alone if there is none."""
+        return self.values["response_flags"].split(",")
+
+    @property
+    def details(self) -> str:
+        """Why the status is what it is; it may be empty."""
+        return self.values["response_code_details"]
+
+
+def parse(text: str) -> Line | None:
+    """The line of an access log that a line of text is, in Istio's default format or in JSON.
+
+    Nothing if it is none. Fields at the end may be missing.
+    """
+    if text.startswith('{"') and text.endswith("}"):
+        values = json.loads(text)
+        return (
+            Line(text, {k: str(v) for k, v in values.items()}) if "start_time" in values else None
+        )
+    found = [value.strip('"') for value in VALUE.findall(text)]
+    if not re.match(r'\[\S+\] "', text) or len(found) < len(KEYS[:5]):
+        return None
+    return Line(text, dict(zip(KEYS, found, strict=False)))
+
+
+def lines(texts: Iterable[str]) -> Iterator[Line]:
+    """The lines of an access log among lines of text."""
+    yield from filter(None, map(parse, texts))
 
 
 class AccessLogFields(SphinxDirective):
@@ -97,6 +158,5 @@ def recorded_listeners(source: Path) -> list[Path]:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("access-log-fields", AccessLogFields)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

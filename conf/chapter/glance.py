@@ -22,7 +22,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
-from examples import is_captioned
+from chapter.examples import is_captioned
 
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
@@ -113,7 +113,6 @@ def fix(block: nodes.literal_block, label: str) -> nodes.container:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_post_transform(Glance)
     app.add_post_transform(FrontPage)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,8 +29,9 @@ from sphinx.util import logging
 from sphinx.util.nodes import inline_all_toctrees
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import override
-from typst_code import string
-from typst_writer import PLACE, Writer
+
+from pdf.listings import string
+from pdf.writer import PLACE, Writer
 
 logger = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("book.typ")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from lab.files import transcript
+from lab.files.transcript import PROMPT
 from pygments.lexer import Lexer
 from pygments.lexers.shell import BashLexer
 from pygments.token import Generic, _TokenType
@@ -24,23 +26,13 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
-from stamp import is_held, recordings_of
+
+from chapter.stamp import is_held, recordings_of
 
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 ALL_EXAMPLES = "_downloads/examples/all-examples.zip"  # below the pages of the HTML edition
-PROMPT = re.compile(r"^\$ ", re.MULTILINE)
-COMMAND = re.compile(
-    r"""
-    (?<= ^\$\ )
-    (?: .*\\\n )*                               # lines that a backslash continues
-    (?: .*(?<!<)<<-?\ *['"]?([A-Za-z_]+).*\n    # the start of a here-document,
-        (?: .*\n )*? \1\n                       # and its lines to the delimiter
-      | .*\n )
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
 
 
 class TranscriptLexer(Lexer):
@@ -56,14 +48,23 @@ class TranscriptLexer(Lexer):
     def get_tokens_unprocessed(self, text: str) -> Iterator[tuple[int, _TokenType, str]]:
         """Each token as its place in the text, its kind, and its own text."""
         at = 0
-        for command in COMMAND.finditer(text):
-            start = command.start()
-            yield at, Generic.Output, text[at : start - len("$ ")]
-            yield start - len("$ "), Generic.Prompt, "$ "
-            for place, kind, value in BashLexer().get_tokens_unprocessed(command[0]):
+        for command in commands(text):
+            start = text.index(PROMPT + command, at) + len(PROMPT)
+            yield at, Generic.Output, text[at : start - len(PROMPT)]
+            yield start - len(PROMPT), Generic.Prompt, PROMPT
+            at = start + len(command) + 1  # with its newline, for the last word to get its colour
+            for place, kind, value in BashLexer().get_tokens_unprocessed(text[start:at]):
                 yield start + place, kind, value
-            at = command.end()
         yield at, Generic.Output, text[at:]
+
+
+def commands(text: str) -> list[str]:
+    """The commands in a text that shows a transcript or a part of one, without their prompts."""
+    first = re.search(r"^\$ ", text, re.M)
+    if first is None:
+        return []
+    shown = transcript.parse(text[first.start() :], Path())
+    return [step.command for step in shown.steps]
 
 
 class Example(SphinxDirective):
@@ -129,7 +130,7 @@ class FileCaptions(SphinxTransform):
         """Change the blocks; mark those that hold no command, and those with a table."""
         examples = examples_folder(self.env)
         for block in list(self.document.findall(nodes.literal_block)):
-            if block.get("language") in ("console", "text") and not PROMPT.search(block.astext()):
+            if block.get("language") in ("console", "text") and not commands(block.astext()):
                 block["classes"].append("output")
             if is_tabular(block.astext()):
                 block["classes"].append("tabular")
@@ -236,7 +237,6 @@ def warn(text: str, *args: str, subtype: str, location: str | nodes.Node) -> Non
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_lexer("console", TranscriptLexer)
     app.add_directive("example", Example)
     app.add_transform(FileCaptions)

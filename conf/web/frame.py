@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from chapter.examples import ALL_EXAMPLES
+from chapter.tags import tag_pages
 from docutils import nodes
-from history import last_changed, root_of
 from jinja2 import FileSystemBytecodeCache
 from pygments.formatters import HtmlFormatter
 from pygments.token import Punctuation, Text, Whitespace, _TokenType, is_token_subtype
@@ -29,9 +30,8 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
-from tags import tag_pages
 
-from examples import ALL_EXAMPLES
+from web.history import last_changed, root_of
 
 _ = get_translation("extensions")
 
@@ -194,7 +194,6 @@ def sitemap(app: Sphinx) -> bytes:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
     app.connect("builder-inited", leave_out)

@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import symptoms
 from docutils import nodes
+from reference import symptoms
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -113,7 +113,6 @@ def words(env: BuildEnvironment, node: nodes.Node) -> str:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("finder", Finder)
     app.connect("build-finished", write_index)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -171,7 +171,6 @@ def feed(app: Sphinx, found: list[Change]) -> bytes:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_config_value("history_links", {}, "html", types=dict)
     app.connect("builder-inited", check_links)
     app.connect("env-get-outdated", find_changed)

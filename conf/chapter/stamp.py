@@ -82,6 +82,5 @@ def read_state(path: Path) -> tuple[str, str, str]:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.connect("doctree-read", add_stamp)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,12 +6,12 @@ it. The lines are from the transcripts of the example of the same name.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_files import Fault, read_yaml
+from chapter.examples import examples_folder
+from data_files import Fault, read_transcript, read_yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -19,19 +19,13 @@ from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from examples import examples_folder
+from reference import access_log
 
 _ = get_translation("extensions")
 
 TEXTS = "reference/response-flags.yaml"
 EXAMPLE = "reference/response-flags"
 SIDES = {"downstream": _("downstream"), "proxy": _("this proxy"), "upstream": _("upstream")}
-
-STEP = re.compile(r"^(?=\$ )", re.MULTILINE)
-# Of a line in Istio's default format: status, flags and details, which may be empty.
-LINE = re.compile(
-    r'^\[\S+\] "[^"]*" (?P<status>\d+) (?P<flags>\S+) (?P<details>\S*) ', re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -56,9 +50,7 @@ class Recorded:
 
     source: Path
     text: str
-    status: str
-    flags: list[str]
-    details: str
+    line: access_log.Line
 
 
 class ResponseFlags(SphinxDirective):
@@ -73,7 +65,7 @@ class ResponseFlags(SphinxDirective):
         flags = read(Path(self.env.srcdir))
         found = self.parse_text_to_nodes(table(flags))
         for item in flags:
-            found.append(self.section(item, [one for one in lines if item.flag in one.flags]))
+            found.append(self.section(item, [one for one in lines if item.flag in one.line.flags]))
         return found
 
     def section(self, flag: Flag, lines: list[Recorded]) -> nodes.section:
@@ -125,13 +117,13 @@ def fault(flag: str, cause: str) -> Fault:
 def recorded(folder: Path) -> Iterator[Recorded]:
     """The access-log lines in the transcripts of a folder, each with the steps that led to it."""
     for path in sorted(folder.glob("*.console")):
-        steps = ""
-        for step in STEP.split(path.read_text("utf-8"))[1:]:
-            steps += step
-            for line in LINE.finditer(step):
-                flags = line["flags"].split(",")
-                yield Recorded(path, steps.strip(), line["status"], flags, line["details"])
-                steps = ""
+        transcript = read_transcript(path)
+        first = 0
+        for number, step in enumerate(transcript.steps, start=1):
+            text = replace(transcript, header=(), steps=transcript.steps[first:number]).text()
+            for line in access_log.lines(step.output):
+                yield Recorded(path, text.rstrip("\n"), line)
+                text, first = "", number
 
 
 def anchor(flag: str) -> str:
@@ -181,6 +173,5 @@ def text(flag: Flag) -> str:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_directive("response-flags", ResponseFlags)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,6 +15,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from chapter.examples import (
+    ALL_EXAMPLES,
+    commands,
+    example_files,
+    examples_folder,
+    is_captioned,
+    zip_file_name,
+)
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -22,16 +30,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.typing import ExtensionMetadata
-
-from examples import (
-    ALL_EXAMPLES,
-    COMMAND,
-    PROMPT,
-    example_files,
-    examples_folder,
-    is_captioned,
-    zip_file_name,
-)
 
 _ = get_translation("extensions")
 
@@ -55,31 +53,27 @@ class Buttons(SphinxPostTransform):
 
 
 def add_buttons(block: nodes.literal_block) -> None:
-    """Put the buttons of a block into the bar with its file's name, or else beside it."""
+    """Put the buttons of a block into the bar with its file's name, or else beside it.
+
+    They copy the commands of a transcript without their prompts, and other blocks whole.
+    """
+    copied = commands(block.astext()) if block.get("language") == "console" else []
     if is_captioned(block):
         caption = next(block.parent.findall(nodes.caption))
         file = next(caption.findall(addnodes.download_reference), None)
         if file is not None and is_applied(Path(file["filename"])):
             caption.append(button(_("Copy kubectl apply"), "apply"))
-        caption.append(button(_("Copy"), "", commands(block)))
+        caption.append(button(_("Copy"), "", copied))
     else:
         wrapper = nodes.container("", classes=["bare-block"])
         block.parent.replace(block, wrapper)
-        wrapper += [block, button(_("Copy"), "", commands(block))]
+        wrapper += [block, button(_("Copy"), "", copied)]
 
 
 def is_applied(path: Path) -> bool:
     """Whether readers apply a file: not one that Istio rejects, for istioctl, or for the lab."""
     others = ("rejected-", "install-", "lab.yaml")
     return path.suffix == ".yaml" and not path.name.startswith(others)
-
-
-def commands(block: nodes.literal_block) -> list[str]:
-    """The commands of a transcript without their prompts; none for a block that is copied whole."""
-    text = f"{block.astext()}\n"
-    if block.get("language") != "console" or not PROMPT.search(text):
-        return []
-    return [match[0].rstrip("\n") for match in COMMAND.finditer(text)]
 
 
 def button(label: str, kind: str, texts: Sequence[str] = ()) -> nodes.raw:
@@ -165,7 +159,6 @@ def write_zip(target: Path, entries: Iterable[tuple[str, bytes]]) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_message_catalog("extensions", str(Path(__file__).parent / "locale"))
     app.add_post_transform(Buttons)
     app.connect("env-updated", keep_own_addresses)
     app.connect("build-finished", write_files)

@@ -1,0 +1,1 @@
+"""A chapter: its example, its stamp, its tags, and its first screen."""

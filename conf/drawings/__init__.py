@@ -1,0 +1,1 @@
+"""Drawings: what they are made of, and how they fit into pages."""

@@ -1,0 +1,1 @@
+"""Reference pages, made from files of data and from what was recorded."""

@@ -1,0 +1,1 @@
+"""The HTML edition: what stands around its pages, and what readers take with them."""
