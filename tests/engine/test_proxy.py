@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Thread
 from typing import Any
 
 import pytest
@@ -260,6 +261,42 @@ def test_a_subscription_waits_for_what_is_not_there_yet(discovery: Discovery) ->
     discovery.publish({CLUSTERS: "one", ROUTE: "here"})
     asking.join()
     assert answers == ["here"]
+
+
+class Interrupted(Condition):
+    """A condition with a Ctrl-C just after it was taken for the first time."""
+
+    calm = False
+
+    def __enter__(self) -> bool:
+        taken = super().__enter__()
+        if not self.calm:
+            self.calm = True
+            signal.raise_signal(signal.SIGINT)
+        return taken
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda discovery: discovery.publish({}), Discovery.asked, Discovery.close],
+    ids=["publish", "asked", "close"],
+)
+def test_ctrl_c_leaves_no_lock_taken(tmp_path: Path, call: Callable[[Discovery], object]) -> None:
+    changed = Interrupted()
+    discovery = Discovery(tmp_path, _changed=changed)
+    with pytest.raises(KeyboardInterrupt):
+        call(discovery)
+    free: list[bool] = []
+
+    def take() -> None:
+        free.append(changed.acquire(timeout=5))
+        changed.release()
+
+    other = Thread(target=take)
+    other.start()
+    other.join()
+    assert free == [True]
+    discovery.close()
 
 
 def test_what_was_sent_is_not_sent_again_even_if_it_was_rejected(discovery: Discovery) -> None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from lab.machine.processes import uninterrupted
+
 Key = tuple[str, str]
 """What a subscription asks for: a kind, as in `/v3/discovery:routes`, and a name or nothing."""
 
@@ -41,6 +43,8 @@ class Discovery:
     folder: Path
     _current: dict[Key, str] = field(default_factory=dict)
     _sent: dict[Key, str] = field(default_factory=dict)
+    # To be entered without interruption: a Ctrl-C between taking it and the block would leave it
+    # taken, and whoever closes would wait for ever.
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _listener: socket.socket = field(init=False)
     _closed: bool = False
@@ -56,14 +60,14 @@ class Discovery:
 
     def publish(self, responses: dict[Key, str]) -> None:
         """Replaces what is served; each response is a DiscoveryResponse as JSON."""
-        with self._changed:
+        with uninterrupted(), self._changed:
             self._current = responses
             self._sent = {key: sent for key, sent in self._sent.items() if key in responses}
             self._changed.notify_all()
 
     def asked(self) -> set[Key]:
         """What the proxy has asked for by name and been given."""
-        with self._changed:
+        with uninterrupted(), self._changed:
             return {key for key in self._sent if key[0] in _BY_NAME}
 
     def await_news(
@@ -92,7 +96,7 @@ class Discovery:
             return self._current[key]
 
     def close(self) -> None:
-        with self._changed:
+        with uninterrupted(), self._changed:
             self._closed = True
             self._changed.notify_all()
         with contextlib.suppress(OSError):
