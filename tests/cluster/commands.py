@@ -106,10 +106,15 @@ def _run(world: World, argv: list[str], *, outside: bool) -> int:
     os.execvpe(command[0], command, world.environment())  # noqa: S606 (no shell is the point)
 
 
+def _absolute(path: str) -> Path:
+    """What runs in the cluster, in another folder, finds it too."""
+    return Path(path).absolute()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("cluster", description=_ABOUT)
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="where it keeps its files: build/cluster"
+        "--folder", type=_absolute, default=FOLDER, help="where it keeps its files: build/cluster"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in {

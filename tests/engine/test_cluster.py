@@ -626,6 +626,21 @@ def test_without_a_cluster_a_line_says_how_to_start_one(
     assert capsys.readouterr().err == ("cluster: there is no cluster (start it: make cluster)\n")
 
 
+def test_the_folder_of_a_cluster_may_be_named_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: list[Path] = []
+
+    def world(folder: Path) -> World:
+        found.append(folder)
+        return World(folder)
+
+    monkeypatch.setattr(commands, "World", world)
+    assert commands.run(["--folder", "mine", "down"]) == 0
+    assert found == [tmp_path / "mine"]
+
+
 def test_a_cluster_that_has_died_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
