@@ -5,7 +5,6 @@ What Kubernetes asks of them: https://kubernetes.io/docs/setup/best-practices/ce
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from lab.proxy.certificates import DAY, unsigned
 
 from cluster.addresses import API, API_SERVICE, NODE, NODE_NAME
 from cluster.paths import KEYS
 
-_DAY = datetime.timedelta(days=1)
-_VALID = 365 * _DAY
+_VALID = 365 * DAY
 
 USERS = {  # who speaks to the API server: name and group
     "admin": ("kubernetes-admin", "system:masters"),
@@ -101,7 +100,7 @@ def authority(name: str) -> Pair:
         decipher_only=False,
     )
     builder = (
-        _builder(key, subject, subject)
+        unsigned(key, subject, subject, _VALID)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)
     )
@@ -118,7 +117,7 @@ def issue(
     key = generate_private_key(SECP256R1())
     usage = ExtendedKeyUsageOID.SERVER_AUTH if addresses else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = (
-        _builder(key, _name(*who), by.certificate.subject)
+        unsigned(key, _name(*who), by.certificate.subject, _VALID)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     )
@@ -134,21 +133,6 @@ def _name(common: str, group: str = "") -> x509.Name:
     if group:
         parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
     return x509.Name(parts)
-
-
-def _builder(
-    key: EllipticCurvePrivateKey, subject: x509.Name, issuer: x509.Name
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _VALID)
-    )
 
 
 def _write_key(path: Path, key: EllipticCurvePrivateKey) -> None:

@@ -6,9 +6,9 @@ Keys live in memory and nowhere else.
 from __future__ import annotations
 
 import base64
-import datetime
 import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 _TRUST_DOMAIN = "cluster.local"
-_DAY = datetime.timedelta(days=1)
+DAY = timedelta(days=1)
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Authority:
 
     def __post_init__(self) -> None:
         subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _TRUST_DOMAIN)])
-        builder = _builder(self._key, subject, subject).add_extension(
+        builder = unsigned(self._key, subject, subject).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
         self._root = builder.sign(self._key, hashes.SHA256())
@@ -44,7 +44,7 @@ class Authority:
         key = generate_private_key(SECP256R1())
         identity = f"spiffe://{_TRUST_DOMAIN}/ns/{namespace}/sa/{account}"
         certificate = (
-            _builder(key, x509.Name([]), self._root.subject)
+            unsigned(key, x509.Name([]), self._root.subject)
             .add_extension(
                 x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]),
                 critical=True,
@@ -58,18 +58,19 @@ class Authority:
         return [{"name": "default", **pair}, {"name": "ROOTCA", **trusted}]
 
 
-def _builder(
-    key: EllipticCurvePrivateKey, subject: x509.Name, issuer: x509.Name
+def unsigned(
+    key: EllipticCurvePrivateKey, subject: x509.Name, issuer: x509.Name, valid: timedelta = DAY
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    """What all certificates have, from a day ago on."""
+    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(1 << 158 | secrets.randbits(158))  # 40 digits, whose column is as wide
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + valid)
     )
 
 
