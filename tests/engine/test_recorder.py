@@ -338,6 +338,27 @@ def test_what_differs_in_masked_parts_alone_stays_as_it_is(
     assert changed == ({"1-a.console", "recording.json"} if writes else set())
 
 
+@pytest.mark.parametrize(("then", "now", "kept"), [(60, 80, 60), (60, 91, 91), (60, 29, 29)])
+def test_seconds_that_are_far_off_are_written_and_nothing_else_is(
+    recorded: Example, then: int, now: int, kept: int
+) -> None:
+    before = states.load(recorded.recordings)
+    new = replace(RECORDING, seconds=now, recorded="2026-11-30")
+    line = "12:00:00 at 2026-11-30T13:00:00.000Z"
+    assert not keeping.save(recorded, play_that_says(recorded, line), new)
+    assert before == replace(RECORDING, seconds=then)
+    assert states.load(recorded.recordings) == replace(RECORDING, seconds=kept)
+
+
+def test_seconds_that_are_missing_are_written(recorded: Example) -> None:
+    path = recorded.recordings / "recording.json"
+    whole = path.read_bytes()
+    path.write_text(json.dumps({k: v for k, v in json.loads(whole).items() if k != "seconds"}))
+    line = "12:00:00 at 2026-11-30T13:00:00.000Z"
+    assert not keeping.save(recorded, play_that_says(recorded, line), RECORDING)
+    assert path.read_bytes() == whole
+
+
 def test_a_recording_without_its_seconds_is_read(recorded: Example) -> None:
     path = recorded.recordings / "recording.json"
     told = json.loads(path.read_text())

@@ -161,6 +161,11 @@ def save(folder: Path, recording: Recording) -> None:
         _write(folder / f"{number:02}", state, written)
 
 
+def save_seconds(folder: Path, seconds: int) -> None:
+    """Writes into a recording how long it took, and leaves all else as it is."""
+    _dump(folder / _HEAD, head(folder) | {"seconds": seconds})
+
+
 def digest_of(value: Any) -> str:
     """A digest of values alone: order of keys, comments and layout do not count."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
