@@ -19,11 +19,15 @@ _DEBIAN = PARTS / "debian" / "usr" / "bin"
 
 @dataclass(frozen=True)
 class Component:
-    """A program that runs as long as the cluster; `ready` tells whether it serves."""
+    """A program that runs as long as the cluster; `ready` tells whether it serves.
+
+    `environment` is added to what programs in the world see.
+    """
 
     name: str
     command: tuple[str, ...]
     ready: Callable[[], bool] = field(default=lambda: True, compare=False)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def answers(url: str) -> bool:
@@ -50,6 +54,9 @@ def etcd() -> Component:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
+        # It has nobody to ask before it leads; by default it waits a second.
+        "--heartbeat-interval=20",
+        "--election-timeout=200",
         "--log-level=warn",
     )
     return Component("etcd", command, lambda: answers(f"{client}/health"))
@@ -96,8 +103,12 @@ def apiserver() -> Component:
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
         "allow-privileged": "true",
+        # It asks etcd, in vain, as this one is older than what it needs.
+        "feature-gates": "SizeBasedListCostEstimate=false",
     }
-    return _kubernetes("kube-apiserver", flags, lambda: answers(f"{API}/readyz"))
+    # A third of its CPU would go to the collection of garbage while it reads the CRDs.
+    environment = {"GOGC": "400"}
+    return _kubernetes("kube-apiserver", flags, lambda: answers(f"{API}/readyz"), environment)
 
 
 def controller_manager() -> Component:
@@ -163,7 +174,10 @@ def _as(user: str) -> dict[str, object]:
 
 
 def _kubernetes(
-    name: str, flags: dict[str, object], ready: Callable[[], bool] = lambda: True
+    name: str,
+    flags: dict[str, object],
+    ready: Callable[[], bool] = lambda: True,
+    environment: dict[str, str] | None = None,
 ) -> Component:
     words = (f"--{flag}={value}" for flag, value in flags.items())
-    return Component(name, (str(_KUBERNETES / name), *words), ready)
+    return Component(name, (str(_KUBERNETES / name), *words), ready, environment or {})

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ class Supervisor:
 
     def start(self, component: Component) -> None:
         """Starts a component; its log is NAME.log. Raises ClusterError if that is impossible."""
-        self.running[component.name] = self._spawn(component.name, list(component.command))
+        self.running[component.name] = self._spawn(
+            component.name, list(component.command), component.environment
+        )
 
     def run(self, name: str, command: list[str]) -> None:
         """Runs a program to its end. Raises ClusterError if it fails, or a component meanwhile."""
@@ -123,7 +125,9 @@ class Supervisor:
         ends.poll()
         self.check()
 
-    def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, name: str, command: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self.logs / f"{name}.log").open("ab") as log:
             try:
                 return subprocess.Popen(
@@ -131,6 +135,7 @@ class Supervisor:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=os.environ | dict(environment or {}),
                     start_new_session=True,
                 )
             except OSError as error:
