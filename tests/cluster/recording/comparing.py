@@ -7,9 +7,10 @@ a Deployment that was restarted, as the time is in it. In both recordings they b
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ def differing_states(old: Recording, new: Recording) -> list[str]:
     """What differs in the states of two recordings, a line for each proxy or list of objects."""
     if len(old.states) != len(new.states):
         return [f"{len(old.states)} states have become {len(new.states)}"]
-    before, after = Roles.of(old.states), Roles.of(new.states)
+    before, after = _texts(Roles.of(old.states)), _texts(Roles.of(new.states))
     found = []
     for number, (one, other) in enumerate(zip(old.states, new.states, strict=True), 1):
         left, right = _canonical(one, before), _canonical(other, after)
@@ -87,19 +88,24 @@ def differing_states(old: Recording, new: Recording) -> list[str]:
     return found
 
 
-def _canonical(state: State, roles: Roles) -> dict[str, list[str]]:
+def _canonical(state: State, text: Callable[[object], str]) -> dict[str, list[str]]:
     """Each part of a state as sorted texts."""
-    parts = {"the list of objects": [_text(item, roles) for item in state.objects]}
+    parts = {"the list of objects": [text(item) for item in state.objects]}
     for proxy, resources in state.proxies.items():
         for kind, items in resources.items():
-            name = f"{kind} of {roles.named(proxy)}"
-            parts.setdefault(name, []).extend(_text(item, roles) for item in items)
+            name = f"{kind} of {json.loads(text(proxy))}"
+            parts.setdefault(name, []).extend(map(text, items))
     return {name: sorted(texts) for name, texts in parts.items()}
 
 
-def _text(value: object, roles: Roles) -> str:
-    named = json.loads(roles.named(json.dumps(value)))
-    return json.dumps(_ordered(named), sort_keys=True)
+def _texts(roles: Roles) -> Callable[[object], str]:
+    """What gives a resource as a text to compare; most are in many states, and are read once."""
+
+    @functools.cache
+    def of(dumped: str) -> str:
+        return json.dumps(_ordered(json.loads(roles.named(dumped))), sort_keys=True)
+
+    return lambda value: of(json.dumps(value))
 
 
 def _ordered(value: Any) -> Any:
