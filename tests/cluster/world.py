@@ -196,6 +196,17 @@ class World:
                 total += process.memory_full_info().pss
         return total
 
+    def cpu(self) -> float:
+        """The seconds of CPU that it has used, its pods too, but not what `popen` started."""
+        state = read(self.folder)
+        for group in state.groups if state else ():
+            if group.unified:
+                told = (group.path / "cpu.stat").read_text().split()
+                return int(told[told.index("usage_usec") + 1]) / 1e6
+            if "cpuacct" in group.options.split(","):
+                return int((group.path / "cpuacct.usage").read_text()) / 1e9
+        return 0.0
+
     def _why_not(self) -> ClusterError:
         remedy = "start it: make cluster"
         died = self.folder / "world" / DIED

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.recording import call, dump
+from cluster.recording import call, dump, shim
 from cluster.recording.comparing import Roles, differing, differing_states
 from cluster.recording.dump import in_use, of_bootstrap, pruned
 from cluster.recording.settling import is_rolled_out, is_starting
@@ -219,7 +219,7 @@ def test_a_folder_that_mktemp_has_made_has_one_name_in_all_plays() -> None:
     ],
 )
 def test_the_verb_of_a_call_is_found(words: list[str], verb: str) -> None:
-    assert call.verb_of(words)[0] == verb
+    assert shim.verb_of(words)[0] == verb
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_calls_that_change_the_cluster_are_known(
 
 
 def test_logs_of_istiod_are_an_answer_of_the_control_plane() -> None:
-    assert call.asks_istiod(["deploy/istiod"])
-    assert not call.asks_istiod(["deploy/ledger", "-c", "istio-proxy"])
+    assert shim.asks_istiod(["deploy/istiod"])
+    assert not shim.asks_istiod(["deploy/ledger", "-c", "istio-proxy"])
 
 
 @pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])

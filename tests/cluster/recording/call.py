@@ -1,10 +1,8 @@
-"""Stands in front of kubectl and istioctl while an example is recorded.
+"""Writes down a call that asks the control plane, with what it printed: the lab answers it so.
 
-`python call.py PROGRAM WORD…` runs the real program. A call that asks the control plane is written
-down with what it printed: the lab answers it so. After one that changes the cluster it waits until
-all of it is done, and takes down the state. A call that asks a proxy or a workload is just run: the
-lab runs it too. Without words the state is taken down and nothing is run; with NAMES_ONLY in the
-environment that is just the objects as they are, without a wait.
+After one that changes the cluster it waits until all of it is done, and takes down the state. As a
+program, `python -m cluster.recording.call`, it takes down the state and runs nothing; with
+NAMES_ONLY in the environment that is just the objects as they are, without a wait.
 """
 
 from __future__ import annotations
@@ -15,17 +13,12 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import IO, Any
 
-from lab.files.recording import without_temporary
-
-from cluster.recording import dump, settling
+from cluster.recording import shim
 
 CHANGING = frozenset(
     [
@@ -43,9 +36,6 @@ CHANGING = frozenset(
         "expose",
     ]
 )
-LIVE = frozenset(["exec", "logs", "port-forward", "attach", "cp", "debug", "proxy"])
-"""What the lab runs itself; `logs` of istiod is an answer of the control plane."""
-
 NAMES_ONLY = "RECORDING_NAMES_ONLY"
 
 _PEM_KEY = re.compile(
@@ -54,43 +44,16 @@ _PEM_KEY = re.compile(
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 _REDACTED = "<private key>"
 
-_FLUSH = 1.3  # seconds: a proxy writes its log once a second
-_OPTIONS_WITH_VALUE = frozenset({"-n", "--namespace", "--context", "--kubeconfig", "-c", "-l"})
-
 
 def main(words: list[str]) -> int:
-    os.environ["PATH"] = os.environ["PATH"].removeprefix(f"{folder() / 'bin'}:")
-    if not words:
-        take_state()
-        return 0
+    """Runs a program that asks the control plane, and gives its exit code."""
     program, *args = words
-    real = str(shutil.which(program))
-    verb, rest = verb_of(args)
-    if program == "kubectl" and verb in LIVE and not asks_istiod(rest):
-        if verb == "logs":
-            time.sleep(_FLUSH)
-        os.execv(real, [real, *args])  # noqa: S606
-    if verb == "logs":
-        time.sleep(_FLUSH)
-    plain = without_temporary(args, os.environ["TMPDIR"])
-    call = run(real, args) | {"program": program, "args": plain, "step": current_step()}
+    verb, rest = shim.verb_of(args)
+    call = run(words) | {"program": program, "args": args, "step": current_step()}
     if changes(program, verb, rest):
         call["state"] = take_state()
     write(call)
     return int(call["exit"])
-
-
-def verb_of(args: list[str]) -> tuple[str, list[str]]:
-    """The first word that is no option, and what follows it."""
-    at = 0
-    while at < len(args) and args[at].startswith("-"):
-        at += 2 if args[at] in _OPTIONS_WITH_VALUE else 1
-    return (args[at], args[at + 1 :]) if at < len(args) else ("", [])
-
-
-def asks_istiod(rest: list[str]) -> bool:
-    """Whether a call of exec or logs is about the control plane."""
-    return any(word.partition("/")[2].startswith("istiod") or word == "app=istiod" for word in rest)
 
 
 def changes(program: str, verb: str, rest: list[str]) -> bool:
@@ -99,7 +62,7 @@ def changes(program: str, verb: str, rest: list[str]) -> bool:
     return verb == "install"
 
 
-def run(real: str, args: list[str]) -> dict[str, Any]:
+def run(words: list[str]) -> dict[str, Any]:
     """Runs the program on this process's files and keeps what it writes.
 
     `out` has standard output, and `err` standard error unless both go to one place: then `out` has
@@ -107,9 +70,7 @@ def run(real: str, args: list[str]) -> dict[str, Any]:
     """
     merged = os.path.samestat(os.fstat(1), os.fstat(2))
     pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [real, *args], stdout=pipe, stderr=subprocess.STDOUT if merged else pipe
-    )
+    process = subprocess.Popen(words, stdout=pipe, stderr=subprocess.STDOUT if merged else pipe)
     kept: dict[str, list[bytes]] = {"out": [], "err": []}
     sources: list[tuple[IO[bytes] | None, int, str]] = [(process.stdout, 1, "out")]
     sources += [] if merged else [(process.stderr, 2, "err")]
@@ -157,11 +118,15 @@ def current_step() -> list[Any]:
 
 def take_state() -> int:
     """Waits for the cluster, and gives the number of the state that it is in now."""
+    from cluster.recording import dump, settling  # most calls need none of it
+
     with (folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        names_only = bool(os.environ.get(NAMES_ONLY))
-        moving = "" if names_only else settling.settle()
-        state = json.dumps(dump.state(proxies=not names_only), sort_keys=True)
+        names_only, moving = bool(os.environ.get(NAMES_ONLY)), ""
+        if not names_only:
+            moving = settling.settle()
+        with shim.spent(shim.DUMP):
+            state = json.dumps(dump.state(proxies=not names_only), sort_keys=True)
         states = sorted(folder().glob("state-*.json"))
         if states and states[-1].read_text() == state:
             return len(states)
@@ -179,4 +144,5 @@ def write(call: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    shim.leave_path()
+    take_state()

@@ -10,7 +10,8 @@ import json
 import subprocess
 from typing import Any
 
-from cluster.recording.settling import Object, ask_istiod, get, has_proxy, is_running, name
+from cluster.recording.asking import Object, ask_istiod, get
+from cluster.recording.settling import has_proxy, is_running, name
 
 SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 

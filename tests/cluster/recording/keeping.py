@@ -15,7 +15,7 @@ from lab.files.recording import Call, Recording, State
 from lab.versions import Istio
 
 from cluster.parts import kubernetes_version
-from cluster.recording import dump, record
+from cluster.recording import costs, dump, record
 from cluster.recording.comparing import Roles, differing, differing_states
 from cluster.recording.record import Played
 from cluster.world import World
@@ -28,10 +28,18 @@ Report = Callable[[str], None]
 def play(example: Example, istio: Istio, world: World, report: Report) -> tuple[Played, Recording]:
     """Plays an example on a cluster of its own, which has ended when this returns."""
     began = time.monotonic()
+    spent = costs.Costs()
     with up(example, istio, world, report):
+        spent.parts[costs.START] = time.monotonic() - began
+        spent.started = world.cpu()
         bootstrap = _bootstrap(world)  # of the gateway before a transcript can change it
-        played = record.play(example, world, report)
+        played = record.play(example, world, report, spent=spent)
         new = _recording(example, istio, bootstrap, played)
+        spent.cluster = world.cpu()
+        ended = time.monotonic()
+    spent.parts[costs.END] = time.monotonic() - ended
+    for line in spent.lines():
+        report(line)
     return played, replace(new, seconds=round(time.monotonic() - began))
 
 

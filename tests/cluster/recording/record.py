@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ from typing import Any
 from lab.errors import LabError
 from lab.files import transcript
 from lab.files.example import Example
+from lab.files.recording import without_temporary
 from lab.files.transcript import Step, Transcript
 
-from cluster.recording import call, settling
+from cluster.recording import asking, call, costs, shim
+from cluster.recording.quiet import Quiet
 from cluster.world import World, end
 
 _TIMEOUT = 240.0  # seconds for one command, its waiting included
-_CALLS = Path(__file__).with_name("call.py")
+_LEAVES = 1.0  # seconds in which a shell ends that has nothing more to do
+_PYTHON = [sys.executable, "-S", "-m"]  # what stands in front needs no installed packages
+_COMPILED = "PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX={}/compiled"
+_TAKE_STATE = [*_PYTHON, "cluster.recording.call"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ def play(
     report: Callable[[str], None],
     seen: Callable[[Transcript, Step, Step], None] = lambda *_: None,
     ending: str = "",
+    spent: costs.Costs | None = None,
 ) -> Played:
     """Plays all transcripts in order, in one bash, on a new cluster in which nothing was done yet.
 
@@ -55,9 +62,10 @@ def play(
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "bin").mkdir(parents=True)
     for name in () if example.held else ("kubectl", "istioctl"):
-        shim = folder / "bin" / name
-        shim.write_text(f'#!/bin/sh\nexec {sys.executable} {_CALLS} {name} "$@"\n')
-        shim.chmod(0o755)
+        front = folder / "bin" / name
+        command = shlex.join([*_PYTHON, shim.__name__, name])
+        front.write_text(f'#!/bin/sh\n{_COMPILED.format(folder)} exec {command} "$@"\n')
+        front.chmod(0o755)
     environment = {
         "RECORDING_FOLDER": str(folder),
         call.NAMES_ONLY: "1" if example.held else "",
@@ -68,7 +76,9 @@ def play(
         "TMPDIR": str(folder),
     }
     with _forwarded(world), _shell(example, world, folder, environment) as run:
-        run(f"{sys.executable} {_CALLS}")
+        spent, quiet = spent or costs.Costs(), Quiet(folder)
+        with spent.step(folder, "the first state"):
+            run(shlex.join(_TAKE_STATE))
         played = []
         for path in example.transcripts:
             script = transcript.read(path)
@@ -77,11 +87,13 @@ def play(
                 report(f"$ {step.command}")
                 (folder / "step").write_text(json.dumps([path.name, number]))
                 try:
-                    output = run(step.command)
+                    with quiet.step(step.command), spent.step(folder, step.command):
+                        output = run(step.command)
                 except LabError as error:
                     raise LabError(error.cause, where=path, line=step.line) from None
                 if example.held:  # not in the shell, whose $? is the transcript's
-                    world.run([sys.executable, str(_CALLS)], env=environment, check=True)
+                    with spent.part(shim.DUMP):
+                        world.run(_TAKE_STATE, env=environment, check=True)
                 for line in output:
                     report(line)
                 steps.append(replace(step, output=tuple(output)))
@@ -94,10 +106,15 @@ def play(
     moving = {int(p.stem[6:]): p.read_text() for p in folder.glob("state-*.moving")}
     return Played(
         played,
-        [json.loads(line) for line in calls],
+        [_read_call(line, folder) for line in calls],
         states_of(world),
         moving,
     )
+
+
+def _read_call(line: str, folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(line)
+    return told | {"args": without_temporary(told["args"], str(folder))}
 
 
 def states_of(world: World) -> list[dict[str, Any]]:
@@ -109,7 +126,7 @@ def states_of(world: World) -> list[dict[str, Any]]:
 @contextmanager
 def _forwarded(world: World) -> Iterator[None]:
     """Reaches istiod's debug pages while the block runs."""
-    target = ["-n", "istio-system", "port-forward", "deploy/istiod", f"{settling.PORT}:15014"]
+    target = ["-n", "istio-system", "port-forward", "deploy/istiod", f"{asking.PORT}:15014"]
     pipe = subprocess.PIPE
     process = world.popen(["kubectl", *target], outside=True, stdout=pipe)
     try:
@@ -167,5 +184,7 @@ def _shell(
         yield run
     finally:
         os.close(feed)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LEAVES)  # so that its CPU is counted
         end(process)
         os.close(done)

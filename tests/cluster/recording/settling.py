@@ -1,42 +1,24 @@
 """Waits until a change has reached everything: rollouts done, old pods gone, proxies up to date.
 
 This waiting is the recorder's, not the reader's: a transcript that needs it has a command of its
-own for it. It runs inside the cluster's world, and asks by kubectl and by istiod's debug pages.
+own for it. It runs inside the cluster's world.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 
-Object = dict[str, Any]
+from cluster.recording import shim
+from cluster.recording.asking import Object, ask_istiod, get
 
-PORT = 25014
-"""Where the recorder has forwarded istiod's port 15014 to, on the client's loopback."""
-
-_REACTION = 0.4  # seconds in which controllers and istiod (0.1 s of debounce) take up a change
-_REST = 0.6  # seconds in which nothing may change any more
-_POLL = 0.15
+_REACTION = 0.3  # seconds in which controllers and istiod (0.1 s of debounce) take up a change
+_REST = 0.4  # seconds in which nothing may change any more
+_POLL = 0.1
 _LIMIT = 60.0
 
 _TYPES = ("cluster", "listener", "route", "endpoint")
-
-
-def get(kinds: str) -> list[Object]:
-    """Objects of all namespaces, as `kubectl get` gives them."""
-    command = ["kubectl", "get", kinds, "--all-namespaces", "--output=json"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    return list(json.loads(done.stdout)["items"])
-
-
-def ask_istiod(path: str) -> Any:
-    """One of istiod's debug pages, as JSON."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/debug/{path}", timeout=10) as answer:
-        return json.loads(answer.read())
 
 
 def settle(limit: float = _LIMIT) -> str:
@@ -45,29 +27,36 @@ def settle(limit: float = _LIMIT) -> str:
     A pod that fails again and again, or a proxy that rejects its configuration, is at rest too:
     an example may be about it.
     """
-    time.sleep(_REACTION)
-    deadline = time.monotonic() + limit
-    before, since = None, time.monotonic()
+    with shim.spent(shim.SETTLE):
+        time.sleep(_REACTION)
+    now = time.monotonic()
+    deadline = now + limit
+    before, since = None, now
     while True:
-        moving, now = _moving(), time.monotonic()
-        if moving != before:
-            before, since = moving, now
-        if not moving[0] and now - since >= _REST:
-            return ""
-        if now > deadline:
-            return moving[0]
-        time.sleep(_POLL)
+        began, (what, text) = now, _moving()
+        now = time.monotonic()
+        if (what, text) != before:
+            before, since = (what, text), now
+        over = now > deadline or (not what and now - since >= _REST)
+        if not over:
+            time.sleep(_POLL)
+        now = time.monotonic()
+        kind = what.partition(":")[0]
+        shim.note(f"{shim.SETTLE} ({kind})" if kind else shim.SETTLE, now - began)
+        if over:
+            return what
 
 
 def _moving() -> tuple[str, str]:
     """What is still on its way, and a text that changes whenever anything moves."""
-    deployments, pods = get("deployments"), get("pods")
+    deployments, pods, gateways = get("deployments"), get("pods"), get("gateways")
     proxies = {f"{name(pod)}" for pod in pods if has_proxy(pod) and is_running(pod)}
     synced = {status["proxy"]: status for status in ask_istiod("syncz") or []}
     checks: list[tuple[str, Callable[[], list[str]]]] = [
         ("rollouts", lambda: [name(d) for d in deployments if not is_rolled_out(d)]),
         ("pods that end", lambda: [name(p) for p in pods if "deletionTimestamp" in p["metadata"]]),
         ("pods that start", lambda: [name(p) for p in pods if is_starting(p)]),
+        ("gateways that istiod has not seen", lambda: [name(g) for g in gateways if is_new(g)]),
         ("proxies without istiod", lambda: sorted(proxies - synced.keys())),
     ]
     text = json.dumps([[name(p), p["status"]["phase"]] for p in pods]) + json.dumps(
@@ -106,6 +95,14 @@ def is_starting(pod: Object) -> bool:
         return False
     conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
     return conditions.get("Ready") != "True"
+
+
+def is_new(gateway: Object) -> bool:
+    """Whether a Gateway of istiod's has no answer of it yet, good or bad."""
+    conditions = {c["type"]: c for c in gateway.get("status", {}).get("conditions", [])}
+    seen = conditions.get("Accepted", {}).get("observedGeneration", 0)
+    ours = str(gateway["spec"]["gatewayClassName"]).startswith("istio")
+    return ours and bool(seen < gateway["metadata"]["generation"])
 
 
 def is_rolled_out(deployment: Object) -> bool:
