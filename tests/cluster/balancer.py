@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import ssl
 import sys
 import time
 import urllib.error
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cluster.addresses import API, BALANCED
-from cluster.paths import KEYS
+from cluster.tls import speaking_as
 
 Key = tuple[str, str]  # namespace and name
 
@@ -52,10 +51,6 @@ class Balancer:
 class Api:
     """The API server, as the balancer may ask it."""
 
-    def __init__(self) -> None:
-        self._tls = ssl.create_default_context(cafile=str(KEYS / "ca.crt"))
-        self._tls.load_cert_chain(KEYS / "balancer.crt", KEYS / "balancer.key")
-
     def services(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each Service there is and each change of one, with what happened to it."""
         listed = json.load(self._ask("GET", "/api/v1/services"))
@@ -80,7 +75,7 @@ class Api:
             data=json.dumps(body).encode() if body else None,
             headers={"content-type": "application/merge-patch+json"},
         )
-        return urllib.request.urlopen(request, context=self._tls, timeout=3600)  # noqa: S310
+        return urllib.request.urlopen(request, context=speaking_as("balancer"), timeout=3600)  # noqa: S310
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from cluster.addresses import API, NODE, NODE_NAME, PODS, SERVICES
 from cluster.paths import CONTAINERD, ETCD, INSIDE, KEYS, PARTS
+from cluster.tls import speaking_as
 
 _CONF = INSIDE / "conf"
 _KUBERNETES = PARTS / "kubernetes" / "bin"
@@ -32,10 +32,7 @@ class Component:
 
 def answers(url: str) -> bool:
     """Whether a server says 200; one of the cluster's authority is asked as the administrator."""
-    tls = None
-    if url.startswith("https:"):
-        tls = ssl.create_default_context(cafile=str(KEYS / "ca.crt"))
-        tls.load_cert_chain(KEYS / "admin.crt", KEYS / "admin.key")
+    tls = speaking_as("admin") if url.startswith("https:") else None
     try:
         with urllib.request.urlopen(url, timeout=2, context=tls) as answer:  # noqa: S310
             return bool(answer.status == 200)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import functools
 import http.client
 import json
-import ssl
 from typing import Any
 
 from cluster.addresses import API_PORT, NODE
-from cluster.paths import KEYS
+from cluster.tls import speaking_as
 
 Object = dict[str, Any]
 
@@ -56,8 +55,7 @@ def _ask(connection: http.client.HTTPConnection, path: str) -> Any:
 
 @functools.cache
 def _api() -> http.client.HTTPConnection:
-    tls = ssl.create_default_context(cafile=str(KEYS / "ca.crt"))
-    tls.load_cert_chain(KEYS / "admin.crt", KEYS / "admin.key")
+    tls = speaking_as("admin")
     return http.client.HTTPSConnection(NODE, API_PORT, timeout=_TIMEOUT, context=tls)
 
 
