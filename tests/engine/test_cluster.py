@@ -573,6 +573,14 @@ def test_a_component_that_dies_later_is_noticed(tmp_path: Path) -> None:
             process.wait()
 
 
+def test_a_component_sees_the_variables_of_its_own_and_those_of_the_world(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    words = ("sh", "-c", 'echo $GOGC; test -n "$PATH" && echo there')
+    supervisor.start(components.Component("etcd", words, environment={"GOGC": "400"}))
+    supervisor.running["etcd"].wait()
+    assert (tmp_path / "etcd.log").read_text() == "400\nthere\n"
+
+
 def test_a_component_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="cannot start etcd: No such file or directory: /none"):
         Supervisor(tmp_path).start(components.Component("etcd", ("/none",)))

@@ -29,7 +29,6 @@ from cluster.world import World, end
 _TIMEOUT = 240.0  # seconds for one command, its waiting included
 _LEAVES = 1.0  # seconds in which a shell ends that has nothing more to do
 _PYTHON = [sys.executable, "-S", "-m"]  # what stands in front needs no installed packages
-_COMPILED = "PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX={}/compiled"
 _TAKE_STATE = [*_PYTHON, "cluster.recording.call"]
 
 
@@ -59,22 +58,7 @@ def play(
     kept. Raises LabError for a command that does not end.
     """
     folder = world.folder / "recording"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "bin").mkdir(parents=True)
-    for name in () if example.held else ("kubectl", "istioctl"):
-        front = folder / "bin" / name
-        command = shlex.join([*_PYTHON, shim.__name__, name])
-        front.write_text(f'#!/bin/sh\n{_COMPILED.format(folder)} exec {command} "$@"\n')
-        front.chmod(0o755)
-    environment = {
-        "RECORDING_FOLDER": str(folder),
-        call.NAMES_ONLY: "1" if example.held else "",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LC_ALL": "C.UTF-8",
-        "TERM": "dumb",
-        "TMPDIR": str(folder),
-    }
+    environment = _prepare(example, folder)
     with _forwarded(world), _shell(example, world, folder, environment) as run:
         spent, quiet = spent or costs.Costs(), Quiet(folder)
         with spent.step(folder, "the first state"):
@@ -110,6 +94,27 @@ def play(
         states_of(world),
         moving,
     )
+
+
+def _prepare(example: Example, folder: Path) -> dict[str, str]:
+    """Fills the folder of a play with what stands in front of programs; gives the variables."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "bin").mkdir(parents=True)
+    for name in () if example.held else ("kubectl", "istioctl"):
+        front = folder / "bin" / name
+        front.write_text(f'#!/bin/sh\nexec {shlex.join([*_PYTHON, shim.__name__, name])} "$@"\n')
+        front.chmod(0o755)
+    return {
+        "RECORDING_FOLDER": str(folder),
+        call.NAMES_ONLY: "1" if example.held else "",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        # What Python compiles is kept, and not beside the example's files.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "TMPDIR": str(folder),
+    }
 
 
 def _read_call(line: str, folder: Path) -> dict[str, Any]:
