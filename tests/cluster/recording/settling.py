@@ -13,12 +13,13 @@ from collections.abc import Callable
 from cluster.recording import shim
 from cluster.recording.asking import Object, ask_istiod, get
 
-_REACTION = 0.3  # seconds in which controllers and istiod (0.1 s of debounce) take up a change
-_REST = 0.4  # seconds in which nothing may change any more
+_REACTION = 0.4  # seconds in which controllers and istiod (0.1 s of debounce) take up a change
+_REST = 0.5  # seconds in which nothing may change any more
 _POLL = 0.1
 _LIMIT = 60.0
 
-_TYPES = ("cluster", "listener", "route", "endpoint")
+_TYPES = ("cluster", "listener", "route", "endpoint", "extensionconfig")
+_FIELDS = [f"{kind}_{what}" for kind in _TYPES for what in ("sent", "acked")]
 
 
 def settle(limit: float = _LIMIT) -> str:
@@ -59,9 +60,10 @@ def _moving() -> tuple[str, str]:
         ("gateways that istiod has not seen", lambda: [name(g) for g in gateways if is_new(g)]),
         ("proxies without istiod", lambda: sorted(proxies - synced.keys())),
     ]
-    text = json.dumps([[name(p), p["status"]["phase"]] for p in pods]) + json.dumps(
-        [[s["proxy"], *(s.get(f"{kind}_acked", "") for kind in _TYPES)] for s in synced.values()],
-    )
+    phases = [[name(pod), pod["status"]["phase"]] for pod in pods]
+    # In an order of our own, as istiod gives them in any.
+    versions = [[proxy, *map(synced[proxy].get, _FIELDS)] for proxy in sorted(synced)]
+    text = json.dumps([phases, versions])
     for what, found in checks:
         if names := found():
             return f"{what}: {', '.join(names)}", text
