@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -265,6 +266,24 @@ def test_a_deployment_is_rolled_out_when_all_replicas_are_of_its_template() -> N
 def test_of_a_bootstrap_is_kept_what_a_replay_needs() -> None:
     kept = {"stats_config": {"stats_matcher": {}}, "layered_runtime": {"layers": []}}
     assert of_bootstrap(json.dumps(kept | {"node": {}, "admin": {}})) == kept
+
+
+def test_a_pod_is_asked_for_its_own_bootstrap_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def answer(command: list[str], **_: Any) -> SimpleNamespace:
+        asked.append(command[1:5])
+        return SimpleNamespace(stdout=b'{"stats_config": {}, "node": {}}')
+
+    monkeypatch.setenv("RECORDING_FOLDER", str(tmp_path))
+    monkeypatch.setattr("subprocess.run", answer)
+    pods = [pod("ledger-1", "10.244.0.4"), pod("ledger-1", "10.244.0.5")]  # one after the other
+    for item, uid in zip(pods, "ab", strict=True):
+        item["metadata"]["uid"] = uid
+        assert [dump._bootstrap(item) for _ in range(2)] == [{"stats_config": {}}] * 2
+    assert asked == [["-n", "ledger", "exec", "ledger-1"]] * 2
 
 
 def test_a_pod_that_fails_again_and_again_does_not_start() -> None:

@@ -7,7 +7,9 @@ it; private keys are redacted there, and of Secrets only the names are kept.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from cluster.recording.asking import Object, ask_istiod, get
@@ -54,7 +56,7 @@ def state(*, proxies: bool = True) -> dict[str, Any]:
     return {
         "objects": objects,
         "proxies": {name(pod): resources(name(pod)) for pod in running},
-        "bootstraps": {name(pod): _bootstrap(**pod["metadata"]) for pod in own},
+        "bootstraps": {name(pod): _bootstrap(pod) for pod in own},
     }
 
 
@@ -64,10 +66,15 @@ def of_bootstrap(text: str) -> dict[str, Any]:
     return {name: whole[name] for name in _FROM_BOOTSTRAP if name in whole}
 
 
-def _bootstrap(namespace: str, name: str, **_: Any) -> dict[str, Any]:
-    kubectl = ["kubectl", "-n", namespace, "exec", name, "-c", "istio-proxy", "--"]
-    done = subprocess.run([*kubectl, "cat", BOOTSTRAP], capture_output=True, check=True)
-    return of_bootstrap(done.stdout.decode())
+def _bootstrap(pod: Object) -> dict[str, Any]:
+    """That of a pod, which is asked for it once."""
+    kept = Path(os.environ["RECORDING_FOLDER"]) / f"bootstrap-{pod['metadata']['uid']}.json"
+    if not kept.exists():
+        words = ["-n", pod["metadata"]["namespace"], "exec", pod["metadata"]["name"]]
+        command = ["kubectl", *words, "-c", "istio-proxy", "--", "cat", BOOTSTRAP]
+        done = subprocess.run(command, capture_output=True, check=True)
+        kept.write_bytes(done.stdout)
+    return of_bootstrap(kept.read_text())
 
 
 def resources(proxy: str) -> dict[str, Any]:
