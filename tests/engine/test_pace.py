@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -155,27 +156,29 @@ def test_the_order_in_which_istiod_names_proxies_is_no_movement(
     assert settling._moving() != before
 
 
-def gateway(name: str, generation: int, **observed: int) -> dict[str, Any]:
-    accepted = {"type": "Accepted"} | observed
+def gateway(name: str, **observed: int) -> dict[str, Any]:
     return {
-        "metadata": {"generation": generation},
+        "metadata": {"creationTimestamp": "2026-11-29T12:00:00Z"},
         "spec": {"gatewayClassName": name},
-        "status": {"conditions": [accepted]},
+        "status": {"conditions": [{"type": "Accepted"} | observed]},
     }
 
 
 @pytest.mark.parametrize(
-    ("item", "new"),
+    ("item", "age", "new"),
     [
-        (gateway("istio", 2, observedGeneration=2), False),
-        (gateway("istio", 2, observedGeneration=1), True),
-        (gateway("istio-waypoint", 1), True),
-        (gateway("other", 1), False),
-        (gateway("istio", 1) | {"status": {}}, True),
+        (gateway("istio"), 1, True),
+        (gateway("istio-waypoint") | {"status": {}}, 1, True),
+        (gateway("istio", observedGeneration=1), 1, False),
+        (gateway("other"), 1, False),
+        (gateway("istio"), 10, False),  # it is of another revision, or nobody's
     ],
 )
-def test_gateways_that_istiod_has_not_seen_are_new(item: dict[str, Any], *, new: bool) -> None:
-    assert settling.is_new(item) is new
+def test_gateways_that_istiod_has_not_answered_for_are_new(
+    item: dict[str, Any], age: float, *, new: bool
+) -> None:
+    noon = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
+    assert settling.is_new(item, noon + age) is new
 
 
 # Asking
@@ -191,9 +194,13 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
         def do_GET(self) -> None:
             ports.append(self.client_address[1])
-            known = {"/api/v1/pods": {"items": [{"metadata": {"name": "a"}}]}, "/debug/syncz": []}
-            body = json.dumps(known.get(self.path, "unknown")).encode()
-            self.send_response(200 if self.path in known else 404)
+            status, told = {
+                "/api/v1/pods": (200, {"items": [{"metadata": {"name": "a"}}]}),
+                "/debug/syncz": (200, []),
+                "/debug/wrong": (500, None),
+            }.get(self.path, (404, None))
+            body = json.dumps(told).encode()
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -215,9 +222,10 @@ def test_objects_have_what_a_list_tells_once_and_one_connection_serves(api: list
     (pod,) = asking.get("pods")
     assert pod == {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
     assert asking.ask_istiod("syncz") == []
-    with pytest.raises(OSError, match=r'/debug/nothing: 404 "unknown"'):
-        asking.ask_istiod("nothing")
-    assert (len(api), len(set(api))) == (3, 1)
+    with pytest.raises(OSError, match="/debug/wrong: 500 null"):
+        asking.ask_istiod("wrong")
+    assert asking.get("gateways") == []
+    assert (len(api), len(set(api))) == (4, 1)
 
 
 # What it cost

@@ -5,6 +5,7 @@ A program such as kubectl costs a tenth of a second of CPU and more each time th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import json
@@ -33,10 +34,12 @@ _KINDS = {
 
 
 def get(kind: str) -> list[Object]:
-    """The objects of all namespaces, as `kubectl get` gives them."""
+    """The objects of all namespaces, as `kubectl get` gives them; of an unknown kind none."""
     version, name, path = _KINDS[kind]
     head = {"apiVersion": version, "kind": name}  # which a list tells once
-    return [head | item for item in _ask(_api(), path)["items"]]
+    with contextlib.suppress(FileNotFoundError):
+        return [head | item for item in _ask(_api(), path)["items"]]
+    return []
 
 
 def ask_istiod(path: str) -> Any:
@@ -48,6 +51,8 @@ def _ask(connection: http.client.HTTPConnection, path: str) -> Any:
     connection.request("GET", path)
     answer = connection.getresponse()
     text = answer.read()
+    if answer.status == http.HTTPStatus.NOT_FOUND:
+        raise FileNotFoundError(path)
     if answer.status != http.HTTPStatus.OK:
         raise OSError(f"{path}: {answer.status} {text.decode(errors='replace')}")
     return json.loads(text)

@@ -6,6 +6,7 @@ own for it. It runs inside the cluster's world.
 
 from __future__ import annotations
 
+import calendar
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ _REACTION = 0.4  # seconds in which controllers and istiod (0.1 s of debounce) t
 _REST = 0.5  # seconds in which nothing may change any more
 _POLL = 0.1
 _LIMIT = 60.0
+_NEW = 5.0  # seconds of a Gateway's age in which istiod answers for it, unless it is not to
 
 _TYPES = ("cluster", "listener", "route", "endpoint", "extensionconfig")
 _FIELDS = [f"{kind}_{what}" for kind in _TYPES for what in ("sent", "acked")]
@@ -57,7 +59,7 @@ def _moving() -> tuple[str, str]:
         ("rollouts", lambda: [name(d) for d in deployments if not is_rolled_out(d)]),
         ("pods that end", lambda: [name(p) for p in pods if "deletionTimestamp" in p["metadata"]]),
         ("pods that start", lambda: [name(p) for p in pods if is_starting(p)]),
-        ("gateways that istiod has not seen", lambda: [name(g) for g in gateways if is_new(g)]),
+        ("new gateways", lambda: [name(g) for g in gateways if is_new(g, time.time())]),
         ("proxies without istiod", lambda: sorted(proxies - synced.keys())),
     ]
     phases = [[name(pod), pod["status"]["phase"]] for pod in pods]
@@ -99,12 +101,13 @@ def is_starting(pod: Object) -> bool:
     return conditions.get("Ready") != "True"
 
 
-def is_new(gateway: Object) -> bool:
-    """Whether a Gateway of istiod's has no answer of it yet, good or bad."""
+def is_new(gateway: Object, now: float) -> bool:
+    """Whether istiod may be about to answer for a Gateway of its own, or to make its Deployment."""
     conditions = {c["type"]: c for c in gateway.get("status", {}).get("conditions", [])}
-    seen = conditions.get("Accepted", {}).get("observedGeneration", 0)
+    answered = "observedGeneration" in conditions.get("Accepted", {})
     ours = str(gateway["spec"]["gatewayClassName"]).startswith("istio")
-    return ours and bool(seen < gateway["metadata"]["generation"])
+    made = time.strptime(gateway["metadata"]["creationTimestamp"], "%Y-%m-%dT%H:%M:%SZ")
+    return ours and not answered and now - calendar.timegm(made) < _NEW
 
 
 def is_rolled_out(deployment: Object) -> bool:
