@@ -80,7 +80,9 @@ class Proxy:
     _secrets: list[dict[str, Any]] = field(default_factory=list)
     _discovery: Discovery | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _given: Resources = field(default_factory=dict)
     _served: dict[Key, str] = field(default_factory=dict)
+    _settled: bool = False
     _rejected: set[str] = field(default_factory=set)  # versions
     _rejections: int = 0  # as Envoy counts them
     _refusals: int = 0  # the same of secrets
@@ -122,6 +124,11 @@ class Proxy:
 
     def push(self, resources: Resources) -> None:
         """Replaces the configuration of a running Envoy, as istiod's push would."""
+        # A change of the mesh is none for many of its proxies. What stays from one recorded state
+        # to the next is the same object in both, so that this need not look into it.
+        if resources == self._given:
+            return
+        self._given, self._settled = resources, False
         self._served = xds.responses(resources, self._secrets, self.pod)
         if self._discovery:
             self._discovery.publish(self._served)
@@ -132,6 +139,9 @@ class Proxy:
         Gives Envoy's reason if it rejected something: then it goes on with what it had before.
         Raises LabError if it stops, or takes too long.
         """
+        if self._settled:
+            self._check_alive()
+            return ""
         versions = {key: xds.version(content) for key, content in self._served.items()}
         self._rejected &= set(versions.values())
         deadline = time.monotonic() + _TIMEOUT
@@ -151,17 +161,21 @@ class Proxy:
                 left_out = rejected <= counts.rejections - self._rejections
                 if left_out and refused <= counts.refusals - self._refusals and not counts.warming:
                     break
-            if self._process is None or self._process.poll() is not None:
-                raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
+            self._check_alive()
             if time.monotonic() > deadline:
                 raise LabError(
                     f"Envoy of {self.pod.name} did not take its configuration in {_TIMEOUT:.0f} s: "
                     f"{counts.warming or 'no'} listeners or clusters are warming"
                 )
             time.sleep(_POLL)
+        self._settled = True
         self._rejected |= missing | secrets
         self._rejections, self._refusals = counts.rejections, counts.refusals
         return self._cause() if missing else ""
+
+    def _check_alive(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
 
     def _subscriptions(self) -> tuple[set[Key], set[Key]]:
         """What Envoy reports a version of: all but secrets, and secrets."""
