@@ -13,16 +13,16 @@ Object = dict[str, Any]
 """A Kubernetes object as it stands in its manifest."""
 
 # The C loader reads a large manifest in a tenth of the time; both give the same objects.
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class _Loader(Loader):  # type: ignore[misc]
     """Reads a date as the text that it is to Kubernetes."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (a class attribute by PyYAML's design)
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in _Base.yaml_implicit_resolvers.items()
+        for first, resolvers in Loader.yaml_implicit_resolvers.items()
     }
 
 

@@ -27,7 +27,7 @@ import yaml
 from lab.errors import LabError
 from lab.files import transcript
 from lab.files.example import Example, find_all
-from lab.files.manifests import read_yaml
+from lab.files.manifests import Loader, read_yaml
 from lab.files.recording import object_name
 from lab.paths import RECORDINGS, ROOT
 from lab.versions import ISTIO
@@ -170,7 +170,7 @@ Outcomes = dict[Mutation, Outcome]
 def mutations(path: Path) -> Iterator[Mutation]:
     """One change for each value in the specs of a manifest, in order; the same ones every time."""
     text = path.read_text()
-    nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node.value]
+    nodes = [node for node in yaml.compose_all(text, Loader) if node.value]
     for node, (_, item) in zip(nodes, read_yaml(text, path), strict=True):
         if not _GROUPS.match(item["apiVersion"]):
             continue
@@ -203,7 +203,7 @@ def _scalars(node: yaml.Node | None, path: str) -> Iterator[tuple[str, yaml.Scal
 
 def _other(scalar: yaml.ScalarNode, path: str, kind: str) -> str | None:
     """Another value, as YAML; None for null, for which there is none."""
-    value = yaml.safe_load(scalar.value) if scalar.style is None else scalar.value
+    value = scalar.value if scalar.style else yaml.load(scalar.value, Loader)  # noqa: S506 (a safe one)
     if value is None:
         return None
     if isinstance(value, bool):
