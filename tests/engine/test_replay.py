@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,26 @@ import pytest
 from conftest import Traces, play_first
 from lab.errors import LabError
 from lab.files.example import Example, load
+from lab.files.transcript import Step, Transcript
 from lab.machine.isolation import MACHINE, OWN, isolated
 from lab.objects.names import BRIDGE
-from lab.plays.play import playing, replay
+from lab.plays.play import Playing, playing, replay
 from lab.programs.control_plane import set_levels
 
 ORDERS = "cluster/orders"
+TAKEN = 9  # so many answers of its play are taken from its recording
 
 
 # Both ways to have the cluster's addresses, or the one that this machine allows.
 NETWORKS = (OWN, MACHINE) if isolated() else (MACHINE,)
 
 
-@pytest.fixture(autouse=True, params=NETWORKS)
-def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(autouse=True, scope="module", params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> Iterator[str]:
     """The network in which a test replays."""
-    monkeypatch.setenv("LAB_NETWORK", request.param)
-    return str(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_NETWORK", request.param)
+        yield str(request.param)
 
 
 def play(example: Example) -> int:
@@ -55,7 +58,7 @@ def changed(tmp_path: Path) -> Callable[[str, str, str], Example]:
 
 
 def test_an_example_of_the_cluster_is_replayed_and_nothing_is_left(traces: Traces) -> None:
-    assert play(load(ORDERS)) == 9
+    assert play(load(ORDERS)) == TAKEN
     traces.assert_nothing_left()
 
 
@@ -83,19 +86,18 @@ def test_a_change_is_noticed(
     assert differs in str(caught.value)
 
 
-OWN_LAYER = {"name": "own", "static_layer": {"answer": 42}}
+def own_layer(answer: int) -> dict[str, Any]:
+    return {"name": "own", "static_layer": {"answer": answer}}
 
 
-def runtime_of_client(example: Example) -> Any:
-    """The values of Envoy's runtime beside the client of the example."""
-    with playing(example) as running:
-        running.mesh.move_to(2)
-        (name,) = (name for name in running.mesh.proxies if name.startswith("client-"))
-        _, body = running.mesh.proxies[name].admin("GET", "/runtime")
-        return json.loads(body)["entries"]
+def runtime(running: Playing, pod: str) -> Any:
+    """The values of Envoy's runtime beside a pod, whose name begins so."""
+    (name,) = (name for name in running.mesh.proxies if name.startswith(pod))
+    _, body = running.mesh.proxies[name].admin("GET", "/runtime")
+    return json.loads(body)["entries"]
 
 
-def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
+def test_a_pod_has_its_own_bootstrap_by_an_annotation_or_by_its_configuration(
     changed: Callable[[str, str, str], Example],
 ) -> None:
     example = changed("recordings/02/state.json", '"kind": "Pod"', '"kind": "Pod"')
@@ -104,65 +106,58 @@ def test_a_pod_adds_to_its_bootstrap_what_its_annotation_names(
     pods = [item for item in objects if item.get("kind") == "Pod"]
     (client,) = (pod for pod in pods if pod["metadata"]["labels"].get("app") == "client")
     client["metadata"]["annotations"]["sidecar.istio.io/bootstrapOverride"] = "own"
-    data = {"custom_bootstrap.json": json.dumps({"layered_runtime": {"layers": [OWN_LAYER]}})}
+    data = {"custom_bootstrap.json": json.dumps({"layered_runtime": {"layers": [own_layer(42)]}})}
     metadata = {"name": "own", "namespace": "default"}
     objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     path.write_text(json.dumps(objects))
-    assert runtime_of_client(example)["answer"]["final_value"] == "42"
-
-
-def test_a_pod_with_a_configuration_of_its_own_has_its_own_bootstrap(
-    changed: Callable[[str, str, str], Example],
-) -> None:
-    example = changed("recordings/recording.json", '"bootstrap"', '"bootstrap"')
-    (client,) = (path.stem for path in example.recordings.glob("02/client-*.json"))
+    (orders,) = (path.stem for path in example.recordings.glob("02/orders-*.json"))
     path = example.recordings / "recording.json"
-    bootstraps = {client: {"layered_runtime": {"layers": [OWN_LAYER]}}}
+    bootstraps = {orders: {"layered_runtime": {"layers": [own_layer(43)]}}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"bootstraps": bootstraps}))
-    assert runtime_of_client(example)["answer"]["final_value"] == "42"
-
-
-def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(
-    changed: Callable[[str, str, str], Example],
-) -> None:
-    call = "$ kubectl exec deploy/client -c curl -- curl -sS http://nowhere/\n"
-    said = "curl: (6) Could not resolve host: nowhere\ncommand terminated with exit code 6\n"
-    last = "| wc -l\n1\n"
-    assert play(changed("2-subset.console", last, f"{last}\n{call}{said}")) == 9
-
-
-def test_proxies_keep_running_from_state_to_state() -> None:
-    with playing(load("cluster/tea")) as running:
-        play_first(running, 1)
-        before = {name: proxy.pid for name, proxy in running.mesh.proxies.items()}
-        play_first(running, 2)
-        assert {name: proxy.pid for name, proxy in running.mesh.proxies.items()} == before
-        assert all(Path(f"/proc/{pid}").exists() for pid in before.values())
+    with playing(example) as running:
+        running.mesh.move_to(2)
+        assert runtime(running, "client-")["answer"]["final_value"] == "42"
+        assert runtime(running, "orders-")["answer"]["final_value"] == "43"
+        assert "answer" not in runtime(running, "istio-")
 
 
 def test_comments_may_change(changed: Callable[[str, str, str], Example]) -> None:
-    assert play(changed("apps.yaml", "# Two", "# Another comment.\n# Two")) == play(load(ORDERS))
+    assert play(changed("apps.yaml", "# Two", "# Another comment.\n# Two")) == TAKEN
 
 
-def test_a_listener_on_all_addresses_is_shown_as_such() -> None:
+@pytest.fixture(scope="class")
+def running(network: str) -> Iterator[Playing]:  # noqa: ARG001 (one for each)
+    """A mesh for all tests of a class."""
     with playing(load(ORDERS)) as running:
-        running.mesh.move_to(2)
-        lines = running.shell.run("kubectl exec deploy/client -- pilot-agent request GET listeners")
-    assert "virtualOutbound::0.0.0.0:15001" in lines
+        yield running
 
 
-def test_a_question_that_the_cluster_was_not_asked_is_refused(
-    changed: Callable[[str, str, str], Example],
-) -> None:
-    example = changed("2-subset.console", "istioctl analyze\n", "istioctl analyze -A\n")
-    with pytest.raises(LabError, match="the cluster was not asked: istioctl analyze -A"):
-        play(example)
+class TestARunningMesh:
+    """What is asked of one mesh, which takes its time to start, in this order."""
 
+    def test_proxies_keep_running_from_state_to_state(self, running: Playing) -> None:
+        play_first(running, 1)
+        before = {name: proxy.pid for name, proxy in running.mesh.proxies.items()}
+        state = running.mesh.number
+        play_first(running, 2)
+        assert running.mesh.number > state
+        assert {name: proxy.pid for name, proxy in running.mesh.proxies.items()} == before
+        assert all(Path(f"/proc/{pid}").exists() for pid in before.values())
 
-def test_levels_that_istioctl_sets_are_set() -> None:
-    with playing(load(ORDERS)) as running:
+    def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(self, running: Playing) -> None:
+        call = "kubectl exec deploy/client -c curl -- curl -sS http://nowhere/"
+        assert running.shell.run(call) == [
+            "curl: (6) Could not resolve host: nowhere",
+            "command terminated with exit code 6",
+        ]
+        assert running.server.failures == []
+
+    def test_a_listener_on_all_addresses_is_shown_as_such(self, running: Playing) -> None:
+        call = "kubectl exec deploy/client -- pilot-agent request GET listeners"
+        assert "virtualOutbound::0.0.0.0:15001" in running.shell.run(call)
+
+    def test_levels_that_istioctl_sets_are_set(self, running: Playing) -> None:
         mesh = running.mesh
-        mesh.move_to(2)
         (client,) = (proxy for name, proxy in mesh.proxies.items() if name.startswith("client-"))
 
         def levels(*words: str) -> set[str]:
@@ -174,6 +169,11 @@ def test_levels_that_istioctl_sets_are_set() -> None:
         assert levels() == {"http: debug", "router: info"}
         assert levels("-r") == set()
         assert levels("--level", "info") == {"router: info", "pool: info"}
+
+    def test_a_question_that_the_cluster_was_not_asked_is_refused(self, running: Playing) -> None:
+        script = Transcript(Path("3.console"), (), (Step("istioctl analyze -A", (), 1),))
+        with pytest.raises(LabError, match="the cluster was not asked: istioctl analyze -A"):
+            list(running.outputs(script, lambda _: None))
 
 
 def test_a_recording_has_no_key() -> None:
