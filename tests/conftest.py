@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from bs4 import BeautifulSoup
 from lab.files import transcript
 from lab.files.example import Example, find_all, load
 from lab.files.masks import same
@@ -163,6 +164,13 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         for build in started:
             assert (build.communicate()[0], build.returncode) == ("", 0)
     return one, two
+
+
+@pytest.fixture(scope="session")
+def pages(builds: tuple[Path, Path]) -> dict[Path, BeautifulSoup]:
+    """Each page of the book, parsed. Tests leave them as they are."""
+    files = sorted((builds[0] / "html").rglob("*.html"))
+    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
 
 
 def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:

@@ -1,12 +1,13 @@
 """A finished PDF as its readers have it: text, links, fonts, and pages as pictures.
 
-pypdf reads its structure, and text with every space in it; pypdfium2, which is Chrome's reader,
-says where each character is, and draws the pages. Neither has to do with the compiler.
+pypdf reads its structure; pypdfium2, which is Chrome's reader, says where each character is, and
+draws the pages. Neither has to do with the compiler.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ctypes import c_double
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,15 @@ import pypdfium2
 from PIL import Image, ImageChops
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
+from pypdfium2 import raw as pdfium
 
 # The template's margins in points: left, bottom, right and top on A4.
 TEXT_BLOCK = (79.4, 68.0, 595.3 - 70.9, 841.9 - 73.7)
 
 
 PATCH = 8  # pixels
+
+LETTER_WIDTH = 0.6  # of a letter of code, in its size
 
 
 class Entry(NamedTuple):
@@ -33,7 +37,7 @@ class Entry(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A printed character on the page of this index, with its edges in points."""
+    """A printed character or a run of them: the index of its page, and its edges in points."""
 
     page: int
     text: str
@@ -56,6 +60,11 @@ class Letter(NamedTuple):
         inside = left - 1 <= self.left and self.right <= right + 1
         return inside and (top < self.bottom < 810 or 30 < self.bottom < bottom - 10)
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is neither in the text block nor in head or foot."""
+        return not self.is_inside and not self.is_in_head_or_foot
+
 
 @dataclass
 class Pdf:
@@ -72,6 +81,11 @@ class Pdf:
         return pypdfium2.PdfDocument(self.path)
 
     @cached_property
+    def read(self) -> list[pypdfium2.PdfTextPage]:
+        """The characters of each page."""
+        return [page.get_textpage() for page in self.drawn]
+
+    @cached_property
     def texts(self) -> list[str]:
         """The text of each page as one line, without spaces in a row."""
         return [" ".join(self.text(page).split()) for page in range(len(self.drawn))]
@@ -79,21 +93,47 @@ class Pdf:
     def text(self, page: int) -> str:
         """The text of a page, without its head and foot."""
         _left, bottom, _right, top = TEXT_BLOCK
-        text: str = self.drawn[page].get_textpage().get_text_bounded(0, bottom - 6, 595, top + 6)
+        text: str = self.read[page].get_text_bounded(0, bottom - 6, 595, top + 6)
         # The reader joins a word that a line ends in, and puts \x02 for its hyphen.
         return text.replace("\r\n", "\n").replace("\x02", "-\n")
 
-    def lines(self, page: int) -> list[str]:
-        """The lines of a page with every space in them, head and foot included."""
-        return self.reader.pages[page].extract_text().split("\n")
+    def code_lines(self, page: int) -> list[str]:
+        """The lines of a page with every space in them, if their letters are all of one width.
 
-    def letters(self) -> Iterator[Letter]:
-        """Every character that is not a space."""
-        for number, page in enumerate(self.drawn):
-            text = page.get_textpage()
-            for index, character in enumerate(text.get_text_range()):
-                if not character.isspace():
-                    yield Letter(number, character, *text.get_charbox(index))
+        A line begins where the PDF's first text of it does, be that a space. Head and foot are left
+        out.
+        """
+        _left, bottom, _right, top = TEXT_BLOCK
+        starts: dict[float, float] = {}
+        for item in self.drawn[page].get_objects(filter=[pdfium.FPDF_PAGEOBJ_TEXT]):
+            place = item.get_matrix()
+            starts[row_of(place.f)] = min(place.e, starts.get(row_of(place.f), place.e))
+        rows: dict[float, str] = {}
+        widths: dict[float, float] = {}
+        text = self.read[page]
+        x, y = c_double(), c_double()
+        for index, character in enumerate(text.get_text_range()):
+            pdfium.FPDFText_GetCharOrigin(text, index, x, y)
+            row = row_of(y.value)
+            if bottom < row < top and not character.isspace():
+                if row not in rows:
+                    widths[row] = LETTER_WIDTH * pdfium.FPDFText_GetFontSize(text, index)
+                    rows[row] = ""
+                rows[row] = (
+                    rows[row].ljust(round((x.value - starts[row]) / widths[row])) + character
+                )
+        return [*rows.values()]
+
+    def outside(self) -> Iterator[Letter]:
+        """Every character, but spaces, that is neither in the text block nor in head or foot."""
+        for number, text in enumerate(self.read):
+            runs = (Letter(number, "", *text.get_rect(at)) for at in range(text.count_rects()))
+            # The letters one by one only where some of a run may be: it can be spaces.
+            if any(run.is_outside for run in runs):
+                for index, character in enumerate(text.get_text_range()):
+                    letter = Letter(number, character, *text.get_charbox(index))
+                    if letter.is_outside and not character.isspace():
+                        yield letter
 
     @cached_property
     def outline(self) -> list[Entry]:
@@ -133,7 +173,7 @@ class Pdf:
     def number_of(self, page: int, link: Any) -> int:
         """The page number that a link on this page shows at its end."""
         box = (float(edge) for edge in link["/Rect"])
-        words = self.drawn[page].get_textpage().get_text_bounded(*box)
+        words = self.read[page].get_text_bounded(*box)
         return int(words.split()[-1])
 
     def fonts(self) -> Iterator[Any]:
@@ -161,6 +201,11 @@ class Pdf:
         """The pages in fewer colours, small enough to keep and large enough to see each line."""
         pages = (page.render(scale=0.75).to_pil().convert("RGB") for page in self.drawn)
         return [page.point([shade // 8 * 8 for shade in range(256)] * 3) for page in pages]
+
+
+def row_of(height: float) -> float:
+    """What the letters of one line have in common, for each of their heights on the page."""
+    return round(height, 1)
 
 
 def difference(one: Image.Image, two: Image.Image) -> int:

@@ -36,13 +36,6 @@ def html(builds: tuple[Path, Path]) -> Path:
     return builds[0] / "html"
 
 
-@pytest.fixture(scope="session")
-def pages(html: Path) -> dict[Path, BeautifulSoup]:
-    """Each page of the book, parsed."""
-    files = sorted(html.rglob("*.html"))
-    return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
-
-
 def files_below(folder: Path) -> dict[str, bytes]:
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
 from printed import Pdf
@@ -99,19 +100,28 @@ def texts_of(tree: nodes.document) -> Iterator[str]:
             yield from (text.astext() for text in node.findall(nodes.Text))
 
 
-def test_captions_have_the_numbers_that_they_have_in_html(pdf: Pdf, build: Path) -> None:
+def test_captions_have_the_numbers_that_they_have_in_html(
+    pdf: Pdf, pages: dict[Path, BeautifulSoup]
+) -> None:
     printed = squeezed(" ".join(pdf.texts))
     captions = []
-    for path in (build / "html").rglob("*.html"):
-        page = BeautifulSoup(path.read_text(), "html.parser")
-        for other in page.select("button, .headerlink, .glance-fix"):
-            other.decompose()
-        numbers = page.select(".caption-number")
-        texts = page.select(".caption-number + .caption-text")
+    for page in pages.values():
+        numbers, texts = (
+            [words_of(tag) for tag in page.select(kind) if not tag.find_parent(class_="glance-fix")]
+            for kind in (".caption-number", ".caption-number + .caption-text")
+        )
         pairs = zip(numbers, texts, strict=True)
-        captions += [squeezed(number.get_text() + text.get_text()) for number, text in pairs]
+        captions += [squeezed(number + text) for number, text in pairs]
     assert len(captions) > 150
     assert [caption for caption in captions if caption not in printed] == []
+
+
+def words_of(tag: Tag) -> str:
+    """The text of a part of a page without its buttons and links to itself."""
+    words = copy(tag)
+    for other in words.select("button, .headerlink"):
+        other.decompose()
+    return words.get_text()
 
 
 def test_the_outline_is_the_toctree(pdf: Pdf) -> None:
@@ -170,10 +180,7 @@ def test_the_contents_name_every_chapter(pdf: Pdf) -> None:
 
 
 def test_every_page_but_the_first_has_its_number(pdf: Pdf) -> None:
-    numbers = [
-        pdf.drawn[page].get_textpage().get_text_bounded(500, 30, 560, 50)
-        for page in range(len(pdf.drawn))
-    ]
+    numbers = [page.get_text_bounded(500, 30, 560, 50) for page in pdf.read]
     assert [number.strip() for number in numbers] == ["", *map(str, range(2, len(numbers) + 1))]
 
 
@@ -210,12 +217,7 @@ def test_addresses_of_other_sites_are_readable_on_paper(pdf: Pdf) -> None:
 
 
 def test_no_text_is_outside_of_the_margins(pdf: Pdf) -> None:
-    outside = [
-        letter
-        for letter in pdf.letters()
-        if letter.page and not letter.is_inside and not letter.is_in_head_or_foot
-    ]
-    assert outside == []
+    assert [letter for letter in pdf.outside() if letter.page] == []
 
 
 def test_every_character_has_a_glyph_of_an_embedded_font(pdf: Pdf) -> None:
@@ -241,14 +243,14 @@ def test_every_manifest_is_copied_with_its_indentation(build: Path, pdf: Pdf) ->
     manifests = (path.read_text().rstrip() for path in sorted(EXAMPLES.glob("*/*/*.yaml")))
     wanted = [manifest for manifest in manifests if manifest in shown]
     assert len(wanted) > 60
-    # pypdf takes its time: only for pages with some lines of manifests.
+    # Only pages with some lines of manifests: where each letter is takes its time.
     lines = {line for manifest in wanted for line in map(squeezed, manifest.split("\n")) if line}
     marked = [
         page
         for page in range(len(pdf.texts))
         if sum(squeezed(line) in lines for line in pdf.text(page).split("\n")) > 2
     ]
-    copied = [line for page in marked for line in pdf.lines(page)[1:-1] if line.strip()]
+    copied = [line for page in marked for line in pdf.code_lines(page)]
     assert [manifest for manifest in wanted if not is_in(copied, manifest)] == []
 
 

@@ -155,8 +155,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     book = build(folder, folder / "out", extensions=extensions, smartquotes=False)
     assert (book.warnings, book.status) == ("", 0)
     pdf = Pdf(book.path)
-    outside = (one for one in pdf.letters() if not one.is_inside and not one.is_in_head_or_foot)
-    assert [letter for letter in outside if letter.page] == []
+    assert [letter for letter in pdf.outside() if letter.page] == []
     return [squeezed(pdf.text(page)) for page in range(len(pdf.drawn))]
 
 
