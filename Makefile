@@ -11,6 +11,8 @@ LIVE := $(VENV)/.live
 PDF := $(BUILD)/istio-operations-guide.pdf
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
+LINT := $(PY) -m ruff check --quiet conf tests examples \
+    && $(PY) -m ruff format --check --quiet conf tests && $(PY) -m mypy --no-error-summary
 WORLD = GO=$(GO_PROGRAM) $(PY) -m cluster
 ON = $(if $(ISTIO),--istio $(ISTIO))
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
@@ -48,8 +50,10 @@ live: $(LIVE) ## Show the HTML edition in a browser, and build it again whenever
 linkcheck: $(READY) ## Ask other sites whether what the book links to is there; needs a network
 	@$(SPHINX) -b linkcheck $(BUILD)/linkcheck
 
-test: lint ## Check and build everything, and replay every example from its recordings
-	@$(PY) -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
+test: $(READY) ## Check and build everything, and replay every example from its recordings
+	@{ $(LINT); } & lint=$$!; \
+	$(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder; tests=$$?; \
+	wait $$lint && exit $$tests
 
 test-browser: html $(BROWSER) ## Try every page in Chromium, which must be installed
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
@@ -63,9 +67,7 @@ approve: $(READY) ## After a change of the PDF's look: keep the sample's pages a
 	@PYTHONPATH=tests:conf $(PY) -W ignore tests/pdf/approve.py
 
 lint: $(READY) ## Check style and types
-	@$(PY) -m ruff check --quiet conf tests examples
-	@$(PY) -m ruff format --check --quiet conf tests
-	@$(PY) -m mypy --no-error-summary
+	@$(LINT)
 
 try: $(READY) $(if $(filter 1,$(CLUSTER)),$(GO_NEEDED)) ## Play an example, then open a shell in its mesh: make try EXAMPLE=part/name [CLUSTER=1]
 	@$(if $(filter 1,$(CLUSTER))$(wildcard $(BUILD)/cluster/state.json),$(WORLD),$(LAB)) try $(or $(EXAMPLE),$(error name an example: make try EXAMPLE=part/name))

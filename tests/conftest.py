@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup
 from lab.files import transcript
 from lab.files.example import Example, find_all, load
 from lab.files.masks import same
+from lab.files.recording import head
 from lab.machine.isolation import isolate, isolate_if_possible, isolated
 from lab.paths import ROOT
 from lab.plays.play import Playing
@@ -28,27 +29,37 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 CONF = ROOT / "conf"
 
+
+def seconds_of(name: str) -> int:
+    """How long the recording of an example took."""
+    return int(head(load(name).recordings).get("seconds", 0))
+
+
 # They take the longest, and begin first: else a worker would be alone with one of them at the end.
-_FIRST = ("test_book.py", "test_book_pdf.py", "test_examples.py", "test_failures.py")
+_FIRST = ("test_book.py", "test_book_pdf.py", "test_examples.py")
+_NEXT = ("test_failures.py", "test_replay.py", "test_isolation.py", "test_typst_fuzz.py")
 
-
-_PLAYED = tuple(example.name for example in find_all())
+# In the order in which they begin. The time that a recording took tells how long a replay takes.
+_PLAYED = tuple(sorted((e.name for e in find_all()), key=lambda name: -seconds_of(name)))
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
     """Hands workers the tests of a file in one go, but those of the examples by example.
 
-    What looks at the whole book has one worker, which builds it.
+    What looks at the whole book has one worker, which builds it. Tests that each start a lab of
+    their own go to whoever is free, one by one, and those of a class with a mesh together.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        name, _, parameters = test.partition("[")
         if file.endswith(("test_book.py", "test_book_pdf.py")):
             return "book"
-        if not file.endswith("test_examples.py"):
+        if file.endswith("test_examples.py"):
+            return next(filter(parameters.startswith, _PLAYED), file)
+        if not file.endswith(("test_failures.py", "test_replay.py", "test_isolation.py")):
             return file
-        parameters = test.partition("[")[2]
-        return next(filter(parameters.startswith, _PLAYED), file)
+        return f"{name.partition('::')[0]} {parameters}" if "::" in name else nodeid
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,8 +83,15 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    rank = {name: number for number, name in enumerate(_FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.name, len(_FIRST)))
+    names = [*_FIRST, *_NEXT]
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        file = names.index(item.path.name) if item.path.name in names else len(names)
+        parameters = item.nodeid.partition("[")[2]
+        played = (at for at, name in enumerate(_PLAYED) if parameters.startswith(name))
+        return file, next(played, len(_PLAYED)) if item.path.name == "test_examples.py" else 0
+
+    items.sort(key=rank)
 
 
 def play_first(running: Playing, count: int) -> None:
