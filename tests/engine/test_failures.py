@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pty
 import re
@@ -20,6 +21,7 @@ from conftest import Traces, eventually
 from lab.errors import LabError
 from lab.files.example import Example, find_all
 from lab.files.recording import load
+from lab.files.recording import object_name as titled
 from lab.mesh import container
 from lab.mesh.mesh import Mesh
 from lab.objects.pod import pods_in, shadow
@@ -31,6 +33,7 @@ from lab.programs.shell import Shell
 
 ORDERS = "cluster/orders"
 APPLY = "$ kubectl apply -f apps.yaml -f gateway.yaml{}\n"
+GATEWAY = re.compile(r"Pod istio-system/istio-ingressgateway-")
 START = APPLY.format(" > applied")
 INTERRUPTED = "lab: interrupted; everything that it started has ended\n"
 
@@ -69,13 +72,29 @@ def only_transcript(example: Example, text: str) -> Path:
     return path
 
 
+@pytest.fixture
+def small(copy_of: Copy) -> Copy:
+    """Copies an example as if no gateway had run: one proxy less to start."""
+
+    def copy(name: str) -> Example:
+        example = copy_of(name)
+        for path in example.recordings.glob("*/state.json"):
+            items = json.loads(path.read_text())
+            left = [item for item in items if not GATEWAY.match(item.get("name") or titled(item))]
+            assert len(left) == len(items) - 1
+            path.write_text(json.dumps(left, indent=1, sort_keys=True, ensure_ascii=False))
+        return example
+
+    return copy
+
+
 # Plays in a row
 
 
 def test_an_example_that_fails_once_in_a_row_of_plays_is_listed(
-    copy_of: Copy, traces: Traces
+    small: Copy, traces: Traces
 ) -> None:
-    example = copy_of(ORDERS)
+    example = small(ORDERS)
     path = only_transcript(example, "$ mkdir made && echo made\nmade\n")
     lab = start_lab("play", "--times", "2", "--load", str(example.folder))
     stdout, stderr = lab.communicate()
@@ -165,19 +184,19 @@ def test_what_is_no_transcript_is_named_with_its_line(copy_of: Copy, traces: Tra
     ],
 )
 def test_a_command_that_the_lab_does_not_play_is_named_with_its_line(
-    copy_of: Copy, traces: Traces, command: str, said: str
+    small: Copy, traces: Traces, command: str, said: str
 ) -> None:
-    path = only_transcript(copy_of(ORDERS), f"# A title.\n\n$ true\n$ {command}\n")
+    path = only_transcript(small(ORDERS), f"# A title.\n\n$ true\n$ {command}\n")
     failure = said_on_failure(traces, "play", str(path.parent))
     assert failure.startswith(f"{path}:4: {said}")
     assert failure.count("\n") == 1
 
 
 def test_an_output_does_not_hide_that_the_lab_could_not_play_its_command(
-    copy_of: Copy, traces: Traces
+    small: Copy, traces: Traces
 ) -> None:
     command = "kubectl patch svc orders"
-    path = only_transcript(copy_of(ORDERS), f"$ {command} > /dev/null 2>&1 || true\n")
+    path = only_transcript(small(ORDERS), f"$ {command} > /dev/null 2>&1 || true\n")
     assert said_on_failure(traces, "play", str(path.parent)) == (
         f"{path}:1: the cluster was not asked: {command} "
         "(only a cluster can answer: make cluster)\n"
@@ -185,10 +204,10 @@ def test_an_output_does_not_hide_that_the_lab_could_not_play_its_command(
 
 
 def test_an_output_that_differs_is_shown_as_a_diff_of_masked_lines(
-    copy_of: Copy, traces: Traces
+    small: Copy, traces: Traces
 ) -> None:
     path = only_transcript(
-        copy_of(ORDERS), "$ date -u +%FT%TZ; echo 200 UF\n2026-01-01T00:00:00Z\n200 -\n"
+        small(ORDERS), "$ date -u +%FT%TZ; echo 200 UF\n2026-01-01T00:00:00Z\n200 -\n"
     )
     assert said_on_failure(traces, "play", str(path.parent)) == (
         f"{path}:1: the output of `date -u +%FT%TZ; echo 200 UF` differs\n"
@@ -196,8 +215,8 @@ def test_an_output_that_differs_is_shown_as_a_diff_of_masked_lines(
     )
 
 
-def test_a_command_that_does_not_end_is_ended(copy_of: Copy, traces: Traces) -> None:
-    example = copy_of(ORDERS)
+def test_a_command_that_does_not_end_is_ended(small: Copy, traces: Traces) -> None:
+    example = small(ORDERS)
     path = only_transcript(example, "$ true\n$ sleep 30\n")
     with (
         pytest.raises(LabError) as caught,
@@ -241,8 +260,8 @@ def test_a_port_of_a_gateway_in_use_is_named_in_envoys_words(copy_of: Copy, trac
     assert failure.count("\n") == 1
 
 
-def test_a_port_of_a_container_in_use_is_named(copy_of: Copy, traces: Traces) -> None:
-    example = copy_of(ORDERS)
+def test_a_port_of_a_container_in_use_is_named(small: Copy, traces: Traces) -> None:
+    example = small(ORDERS)
     address = shadow(address_of(example, "orders"))
     with taken(address, 8080):
         failure = said_on_failure(traces, "play", str(example.folder))
@@ -306,7 +325,7 @@ def test_a_configuration_that_envoy_rejects_is_shown_with_envoys_message(
     ids=["image", "program", "volume", "ends", "port"],
 )
 def test_a_container_that_does_not_run_is_named_with_the_reason(
-    copy_of: Copy,
+    small: Copy,
     traces: Traces,
     monkeypatch: pytest.MonkeyPatch,
     old: str,
@@ -314,7 +333,7 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
     said: str,
 ) -> None:
     monkeypatch.setattr(container, "_TIMEOUT", 2.0)
-    example = copy_of(ORDERS)
+    example = small(ORDERS)
     state = example.recordings / "02" / "state.json"
     assert old in state.read_text()
     state.write_text(state.read_text().replace(old, new))
@@ -325,9 +344,9 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
 
 
 def test_a_container_that_ends_later_is_named_at_the_next_command(
-    copy_of: Copy, traces: Traces
+    small: Copy, traces: Traces
 ) -> None:
-    example = copy_of(ORDERS)
+    example = small(ORDERS)
     state = example.recordings / "02" / "state.json"
     later = (
         "import os, threading; threading.Timer(1, lambda: os._exit(3)).start()\\nimport http.server"
@@ -355,8 +374,9 @@ class Phase:
     word: str
 
 
+STARTING = "while the mesh starts"
 PHASES = {
-    "while the mesh starts": Phase("$ true\n", "envoy/_bin/envoy"),
+    STARTING: Phase("$ true\n", "envoy/_bin/envoy"),
     "in a command": Phase("$ sleep 30\n", "sleep 30"),
     "in a program in a pod": Phase(
         f"{START}$ kubectl exec deploy/orders -c orders -- "
@@ -382,17 +402,18 @@ def lab_in(phase: str, copy: Copy, traces: Traces) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_lab_ends_with_all_that_it_started(
-    copy_of: Copy, traces: Traces, phase: str, number: signal.Signals
+    copy_of: Copy, small: Copy, traces: Traces, phase: str, number: signal.Signals
 ) -> None:
-    lab = lab_in(phase, copy_of, traces)
+    # The gateway is what starts first.
+    lab = lab_in(phase, copy_of if phase == STARTING else small, traces)
     lab.send_signal(number)
     assert lab.communicate() == ("", INTERRUPTED)
     assert lab.returncode == 130
     traces.assert_nothing_left()
 
 
-def test_impatience_does_not_cut_the_ending_short(copy_of: Copy, traces: Traces) -> None:
-    lab = lab_in("in a program in a pod", copy_of, traces)
+def test_impatience_does_not_cut_the_ending_short(small: Copy, traces: Traces) -> None:
+    lab = lab_in("in a program in a pod", small, traces)
     while lab.poll() is None:
         lab.send_signal(signal.SIGINT)
     assert lab.communicate() == ("", INTERRUPTED)
@@ -418,10 +439,8 @@ def test_an_interruption_that_comes_before_all_is_read_in_is_answered_too(traces
     traces.assert_nothing_left()
 
 
-def test_a_killed_lab_takes_its_proxies_and_containers_with_it(
-    copy_of: Copy, traces: Traces
-) -> None:
-    lab = lab_in("in a program in a pod", copy_of, traces)
+def test_a_killed_lab_takes_its_proxies_and_containers_with_it(small: Copy, traces: Traces) -> None:
+    lab = lab_in("in a program in a pod", small, traces)
     assert traces.processes("envoy/_bin/envoy")
     assert traces.processes("server.py")
     lab.kill()
@@ -496,9 +515,9 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(copy_of: Copy, traces: Traces) -> Iterator[Terminal]:
+def terminal(small: Copy, traces: Traces) -> Iterator[Terminal]:
     """A reader's shell in the mesh of an example, at its first prompt."""
-    example = copy_of(ORDERS)
+    example = small(ORDERS)
     only_transcript(example, f"{START}$ ANSWER='4 2'\n$ twice() {{ echo $1 $1; }}\n")
     with Terminal(example) as terminal:
         assert terminal.shows("its mesh is running. Leave with exit.")
