@@ -127,13 +127,14 @@ def test_comments_may_change(changed: Callable[[str, str, str], Example]) -> Non
 
 @pytest.fixture(scope="class")
 def running(network: str) -> Iterator[Playing]:  # noqa: ARG001 (one for each)
-    """A mesh for all tests of a class."""
+    """A mesh for all tests of a class, in which the example's pods run."""
     with playing(load(ORDERS)) as running:
+        running.mesh.move_to(2)
         yield running
 
 
 class TestARunningMesh:
-    """What is asked of one mesh, which takes its time to start, in this order."""
+    """What is asked of one mesh, which takes its time to start."""
 
     def test_proxies_keep_running_from_state_to_state(self, running: Playing) -> None:
         play_first(running, 1)
