@@ -101,6 +101,18 @@ def test_what_is_no_transcript_is_refused_with_its_line(
             "curl: (35) <reset>",
         ),
         (
+            "curl: (35) OpenSSL/3.0.19: error:0A00010B:SSL routines::wrong version number",
+            "curl: (35) <no TLS>",
+        ),
+        (
+            "curl: (35) TLS connect error: error:0A00010B:SSL routines::wrong version number",
+            "curl: (35) <no TLS>",
+        ),
+        (
+            "curl: (35) GnuTLS, handshake failed: An unexpected TLS packet was received.",
+            "curl: (35) <no TLS>",
+        ),
+        (
             "tls   CA   true   9b04138b472464ac62482078fb3b6be359687   2026-11-24T02:17:04Z",
             "tls   CA   true   <serial> <time>",
         ),

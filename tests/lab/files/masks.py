@@ -51,6 +51,15 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         ),
         "<reset>",
     ),
+    # The same of a server that answers a handshake with something else than TLS.
+    "curl-no-tls-wording": (
+        re.compile(
+            r"(?<=curl: \(35\) )(?:(?:OpenSSL/\S+ |TLS connect error: )?"
+            r"error:\w+:SSL routines:\w*:wrong version number"
+            r"|GnuTLS, handshake failed: An unexpected TLS packet was received\.?)"
+        ),
+        "<no TLS>",
+    ),
     "certificate-serial": (re.compile(r"\b[0-9a-f]{30,40} +(?=<time>)"), "<serial> "),
     # Of a connection and a request, in a proxy's log at level debug.
     "log-tag": (re.compile(r'"(ConnectionId|StreamId)":"\d+"'), r'"\1":"<\1>"'),
