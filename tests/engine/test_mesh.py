@@ -98,6 +98,22 @@ def test_what_leaves_the_mesh_through_a_sidecar_stays_on_the_machine(mesh: Playi
     assert re.search(r"immediate_connect_error:_\w+\|remote_address:192\.0\.2\.1:80", line)
 
 
+def test_an_address_that_curl_is_given_for_a_name_is_reached_by_the_sidecar(mesh: Playing) -> None:
+    given = "--resolve outside.example:80:192.0.2.1 http://outside.example/"
+    run(mesh, f"kubectl -n tea exec deploy/guest -- curl -sS -m 5 {given}")
+    (line,) = run(mesh, "kubectl -n tea logs deploy/guest -c istio-proxy --tail=1")
+    assert '"outside.example" "192.0.2.1:80" PassthroughCluster ' in line
+
+
+def test_a_config_map_that_a_transcript_makes_is_there_in_the_next_state(mesh: Playing) -> None:
+    number = mesh.mesh.number
+    mesh.shell.run("kubectl -n tea create configmap made --from-literal=ca.crt=R")
+    mesh.server.failures.clear()  # the cluster was not asked
+    mesh.mesh.move_to(number)
+    (made,) = [one for one in mesh.mesh.objects if one["metadata"]["name"] == "made"]
+    assert (made["kind"], made["data"]) == ("ConfigMap", {"ca.crt": "R"})
+
+
 @pytest.fixture
 def guest(mesh: Playing) -> Proxy:
     return mesh.mesh.proxies[pod(mesh, "guest").id]

@@ -13,6 +13,7 @@ import pytest
 from lab.files.manifests import Object
 from lab.objects.pod import Pod
 from lab.proxy import xds
+from lab.proxy.certificates import Authority
 from lab.proxy.credentials import filled
 from lab.proxy.discovery import Discovery
 from lab.proxy.discovery import Key as Subscribed
@@ -237,6 +238,19 @@ def test_a_proxy_is_served_each_secret_and_nothing_for_a_missing_one() -> None:
     )
     (fitted,) = xds.resources(served["listeners", ""])
     assert [config["sdsConfig"] for config in fitted["tls"]] == [xds.SOURCE] * 3
+
+
+def test_a_proxy_trusts_its_mesh_and_asks_for_public_authorities_by_a_name_of_their_own() -> None:
+    identity, *roots = Authority().secrets("shop", "app")
+    assert identity["name"] == "default"
+    assert "tlsCertificate" in identity
+    assert [one["name"] for one in roots] == ["ROOTCA", "file-root:system"]
+    assert all("BEGIN CERTIFICATE" in decoded_root(one) for one in roots)
+
+
+def decoded_root(secret: dict[str, Any]) -> str:
+    trusted = secret["validationContext"]["trustedCa"]["inlineBytes"]
+    return base64.b64decode(trusted).decode()
 
 
 # Subscriptions

@@ -45,7 +45,7 @@ class Mesh:
     """Everything that runs for one example. Use it as a context manager: leaving stops it all.
 
     What runs follows from the recorded states alone. `objects` are those of the state that runs,
-    and the Secrets that the transcripts have made: no recording has them.
+    and the Secrets and ConfigMaps that the transcripts have made.
     """
 
     example: Example
@@ -59,7 +59,7 @@ class Mesh:
     authority: Authority = field(default_factory=Authority, init=False)
     proxies: dict[str, Proxy] = field(default_factory=dict, init=False)
     lock: threading.RLock = field(default_factory=threading.RLock, init=False)
-    _secrets: dict[str, Object] = field(default_factory=dict, init=False)
+    _made: dict[str, Object] = field(default_factory=dict, init=False)
     _containers: dict[str, list[Container]] = field(default_factory=dict, init=False)
     _stopped: bool = field(default=False, init=False)
     _dns: dns.Server = field(init=False)
@@ -110,13 +110,14 @@ class Mesh:
         """Whom a pod sees when the client outside calls the address of a load balancer."""
         return self.addresses.inside(client_address(self.objects, balancer))
 
-    def keep(self, secret: Object) -> None:
-        """Takes in a Secret that a transcript has made; proxies get it with the next answer.
+    def keep(self, made: Object) -> None:
+        """Takes in a Secret or ConfigMap that a transcript has made, for proxies and for pods.
 
-        No recorded state tells what is in a Secret, so that one may stay the same.
+        Proxies get it with the next answer. No recorded state tells what is in a Secret, or in a
+        ConfigMap that no pod mounts, so that one may stay the same.
         """
         with self.lock:
-            self._secrets[object_name(secret)] = secret
+            self._made[object_name(made)] = made
             self.number = 0
 
     def move_to(self, number: int) -> None:
@@ -125,7 +126,8 @@ class Mesh:
             if self._stopped or number == self.number:
                 return
             self.number, self.state = number, self.recording.states[number - 1]
-            self.objects = [*self.state.running(), *self._secrets.values()]
+            there = {object_name(item): item for item in self.state.running()}
+            self.objects = [*(there | self._made).values()]
             pods = {pod.id: pod for pod in self.pods()}
             self._end_all_but(pods)
             self._dns.zone = zone(self.objects)

@@ -89,8 +89,8 @@ def run(mesh: Mesh, answers: Answers, program: str, call: Call) -> int:
             if code:
                 call.error(f"command terminated with exit code {code}")
             return code
-    if words[:2] == ["create", "secret"] and program == "kubectl":
-        _keep_secret(mesh, call, namespace, words[2:])
+    if program == "kubectl" and " ".join(words[:2]) in ("create secret", "create configmap"):
+        mesh.keep(_made(call, namespace, words[1:]))
     if words[:2] == ["proxy-config", "log"] and program == "istioctl":
         set_levels(mesh, namespace, words[2:])
     return _answer(mesh, answers, program, call)
@@ -202,17 +202,18 @@ def _pod(mesh: Mesh, given: argparse.Namespace, namespace: str) -> Pod:
     raise LabError(f"no pod runs for {given.target or given.selector} in namespace {namespace}")
 
 
-def _keep_secret(mesh: Mesh, call: Call, namespace: str, words: list[str]) -> None:
-    """Keeps what a Secret is made of: recordings have no keys, and proxies need them."""
-    parser = argparse.ArgumentParser(prog="kubectl create secret", add_help=False)
-    parser.add_argument("kind")
+def _made(call: Call, namespace: str, words: list[str]) -> Object:
+    """The Secret or ConfigMap that is created: recordings have neither, and proxies need them."""
+    parser = argparse.ArgumentParser(prog=f"kubectl create {words[0]}", add_help=False)
+    if words[0] == "secret":
+        parser.add_argument("kind")
     parser.add_argument("name")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     parser.add_argument("--from-file", action="append", default=[])
     parser.add_argument("--from-literal", action="append", default=[])
-    given, _ = parser.parse_known_args(words)
-    data = {"tls.crt": given.cert, "tls.key": given.key} if given.kind == "tls" else {}
+    given, _ = parser.parse_known_args(words[1:])
+    data = {"tls.crt": given.cert, "tls.key": given.key}
     for source in given.from_file:
         name, _, file = source.rpartition("=")
         data[name or Path(file).name] = file
@@ -221,13 +222,16 @@ def _keep_secret(mesh: Mesh, call: Call, namespace: str, words: list[str]) -> No
         name: value.encode()
         for name, _, value in (literal.partition("=") for literal in given.from_literal)
     }
-    secret: Object = {
+    is_secret = words[0] == "secret"
+    return {
         "apiVersion": "v1",
-        "kind": "Secret",
+        "kind": "Secret" if is_secret else "ConfigMap",
         "metadata": {"name": given.name, "namespace": namespace},
-        "data": {name: base64.b64encode(value).decode() for name, value in contents.items()},
+        "data": {
+            name: base64.b64encode(value).decode() if is_secret else value.decode()
+            for name, value in contents.items()
+        },
     }
-    mesh.keep(secret)
 
 
 def split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -41,8 +41,8 @@ def run_in(mesh: Mesh, call: Call, args: list[str], pod: Pod | None) -> int:
         places = dict(_places(mesh, pod, asked))
         addresses = {p.address for p in mesh.pods()} if pod else set()
         source = pod.address if pod else mesh.client_address(_balancer(args, asked))
+        places |= dict(_resolved(mesh, pod, args, places))
     nothing = mesh.node
-    places |= dict(_resolved(args, places, nothing))
     hosts = {host for host, _ in places}
     named: dict[Place, Place] = {}
     for host, port in asked:
@@ -79,19 +79,25 @@ def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[P
 
 
 def _resolved(
-    args: list[str], places: dict[Place, Place], nothing: str
+    mesh: Mesh, pod: Pod | None, args: list[str], places: dict[Place, Place]
 ) -> Iterator[tuple[Place, Place]]:
     """What the caller's own `--resolve HOST:PORT:ADDRESS` means in the mesh.
 
     And what `--connect-to HOST:PORT:ADDRESS:PORT` means.
     """
+
+    def led(address: str, port: int) -> Place:
+        if (address, port) in places:
+            return places[address, port]
+        if pod and pod.proxy_type == "sidecar":  # which takes any address
+            return mesh.forwarders.to(pod, (address, port))
+        return mesh.node, port
+
     for option, value in itertools.pairwise(args):
         if option == "--connect-to" and (given := _CONNECT_TO.fullmatch(value)):
-            host, port, address = given.group(1), int(given.group(2)), given.group(3)
-            yield (host, port), places.get((address, int(given.group(4))), (nothing, port))
+            yield (given[1], int(given[2])), led(given[3], int(given[4]))
         if option == "--resolve" and (given := _RESOLVE.fullmatch(value)):
-            host, port, address = given.group(1), int(given.group(2)), given.group(3)
-            yield (host, port), places.get((address, port), (nothing, port))
+            yield (given[1], int(given[2])), led(given[3], int(given[2]))
 
 
 def _translations(places: dict[Place, Place]) -> dict[bytes, bytes]:

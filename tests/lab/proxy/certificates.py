@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 _TRUST_DOMAIN = "cluster.local"
+_SYSTEM = "file-root:system"
 DAY = timedelta(days=1)
 
 
@@ -40,7 +41,11 @@ class Authority:
         self._root = builder.sign(self._key, hashes.SHA256())
 
     def secrets(self, namespace: str, account: str) -> list[dict[str, Any]]:
-        """What a proxy asks of SDS: `default`, its identity, and `ROOTCA`, whom it trusts."""
+        """What a proxy asks of pilot-agent: `default`, its identity, and `ROOTCA`, whom it trusts.
+
+        And `file-root:system`, the public authorities in the proxy's image: in the lab, where none
+        of them has signed anything, the mesh's own root.
+        """
         key = generate_private_key(SECP256R1())
         identity = f"spiffe://{_TRUST_DOMAIN}/ns/{namespace}/sa/{account}"
         certificate = (
@@ -55,7 +60,8 @@ class Authority:
         chain = {"certificateChain": _inline(_pem(certificate))}
         pair = {"tlsCertificate": chain | {"privateKey": _inline(private)}}
         trusted = {"validationContext": {"trustedCa": _inline(_pem(self._root))}}
-        return [{"name": "default", **pair}, {"name": "ROOTCA", **trusted}]
+        roots = [{"name": name, **trusted} for name in ("ROOTCA", _SYSTEM)]
+        return [{"name": "default", **pair}, *roots]
 
 
 def unsigned(
