@@ -248,6 +248,15 @@ def test_a_proxy_trusts_its_mesh_and_asks_for_public_authorities_by_a_name_of_th
     assert all("BEGIN CERTIFICATE" in decoded_root(one) for one in roots)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_proxy_is_served_public_authorities_only_while_it_asks_for_them(asked: bool) -> None:
+    name = "file-root:system"
+    tls = {"sds": {"name": name, "sdsConfig": {"ads": {}}}} if asked else {}
+    empty: dict[str, Any] = {"routes": [], "listeners": [], "endpoints": [], "secrets": []}
+    resources = empty | {"clusters": [{"name": "outside", "tls": tls}]}
+    assert (("secrets", name) in xds.responses(resources, [{"name": name}], GATEWAY_POD)) == asked
+
+
 def decoded_root(secret: dict[str, Any]) -> str:
     trusted = secret["validationContext"]["trustedCa"]["inlineBytes"]
     return base64.b64decode(trusted).decode()

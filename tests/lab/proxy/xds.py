@@ -25,6 +25,7 @@ _PROXY_PROTOCOL = {
     "typedConfig": {"@type": f"{_FILTERS}.listener.proxy_protocol.v3.ProxyProtocol"},
 }
 _ORIGINAL_DST = "envoy.filters.listener.original_dst"
+_FILE = "file-root:"  # how the name of a secret begins that pilot-agent makes of a file
 _INBOUND, _OUTBOUND = "virtualInbound", "virtualOutbound"
 
 _TYPES = {
@@ -57,9 +58,9 @@ SOURCE: dict[str, Any] = {
 def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -> dict[Key, str]:
     """What one proxy is served: DiscoveryResponses, with digests of their content as versions.
 
-    `identity` are the secrets that pilot-agent would give. A Secret of the cluster that is not
-    there is answered with nothing, as istiod does: then a listener that needs it opens, and the
-    connections to it are reset.
+    `identity` are the secrets that pilot-agent would give; those of files, only if they are asked
+    for. A Secret of the cluster that is not there is answered with nothing, as istiod does: then a
+    listener that needs it opens, and the connections to it are reset.
     """
     asked: set[str] = set()
     clusters = [_cluster(item, asked) for item in configured["clusters"]]
@@ -77,7 +78,8 @@ def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -
     for name in asked:
         out["secrets", name] = _response("secrets", [])
     for secret in [*identity, *configured["secrets"]]:
-        out["secrets", secret["name"]] = _response("secrets", [secret])
+        if not secret["name"].startswith(_FILE) or secret["name"] in asked:
+            out["secrets", secret["name"]] = _response("secrets", [secret])
     return out
 
 
@@ -153,13 +155,13 @@ def _cluster(cluster: dict[str, Any], asked: set[str]) -> dict[str, Any]:
 def _fetching(resource: dict[str, Any], asked: set[str]) -> dict[str, Any]:
     """A copy that fetches its routes and secrets from the lab.
 
-    The names of the cluster's Secrets that it asks for are added to `asked`.
+    The names of the cluster's Secrets and of files that it asks for are added to `asked`.
     """
 
     def fetch(node: dict[str, Any]) -> dict[str, Any]:
         if "sdsConfig" in node:
             node["sdsConfig"] = SOURCE
-            if "://" in node["name"]:
+            if "://" in node["name"] or node["name"].startswith(_FILE):
                 asked.add(node["name"])
         if "routeConfigName" in node:
             node["configSource"] = SOURCE
