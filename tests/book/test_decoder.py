@@ -154,6 +154,10 @@ def inbound(**values: str) -> str:
 
 TCP = {"request": "- - -", "code": "0", "details": "-", "agent": "-", "id": "-", "route": "-"}
 REFUSED = "upstream_reset_before_response_started{remote_connection_failure|Connection_refused}"
+UNTRUSTED = (
+    "upstream_reset_before_response_started{{remote_connection_failure|TLS_error:|268435581:"
+    "SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_{}:TLS_error_end}}"
+)
 LATE = "upstream_reset_after_response_started{connection_termination}"
 
 
@@ -174,6 +178,14 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         (
             made(flags="UF", details=REFUSED, reason="TLS_error:|268435703:WRONG_VERSION_NUMBER"),
             "This proxy made the 503 itself. The proxy spoke TLS, and 10.0.0.5:8080 answered",
+        ),
+        (
+            made(flags="URX,UF", details=UNTRUSTED.format("verify_SAN_list,_expected_SANs:_[a]")),
+            "This proxy made the 503 itself. The certificate of 10.0.0.5:8080 does not carry",
+        ),
+        (
+            made(flags="UF", details=UNTRUSTED.format("unable_to_get_local_issuer_certificate")),
+            "This proxy made the 503 itself. The proxy does not know the authority that has",
         ),
         (made(flags="URX"), "10.0.0.5:8080 answered 503, and"),
         (made(code="200", flags="UC", details=LATE), "10.0.0.5:8080 began to answer 200"),

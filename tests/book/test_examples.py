@@ -27,6 +27,7 @@ CURRENT = {
     "networking.istio.io/v1alpha3",  # of EnvoyFilter, which has no other
     "security.istio.io/v1",
     "telemetry.istio.io/v1",
+    "rbac.authorization.k8s.io/v1",
     "gateway.networking.k8s.io/v1",
     "install.istio.io/v1alpha1",  # of IstioOperator, which has no other
 }
