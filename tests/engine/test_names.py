@@ -38,8 +38,14 @@ def pod(address: str) -> Object:
     }
 
 
+def alias(name: str, target: str) -> Object:
+    """A Service of type ExternalName, which has no address."""
+    spec = {"type": "ExternalName", "externalName": target}
+    return {"kind": "Service", "metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+
 # Namespace shop: a Service, a headless one, one without pods, and a load balancer with two ports
-# of one number.
+# of one number; an alias, one of that one, one of a name that is not there, and a ring of two.
 WEB = {"name": "http", "port": 80, "targetPort": "web"}
 SNAPSHOT = [
     pod("127.80.3.10"),
@@ -56,6 +62,11 @@ SNAPSHOT = [
             {"name": "dns-tcp", "port": 53, "targetPort": 10054},
         ],
     ),
+    alias("second", "first.shop.svc.cluster.local."),
+    alias("first", "Each.shop.svc.cluster.local"),
+    alias("nowhere", "nowhere.example.com"),
+    alias("ring", "round.shop.svc.cluster.local"),
+    alias("round", "ring.shop.svc.cluster.local"),
 ]
 POD = "127.80.3.10"
 
@@ -71,6 +82,10 @@ POD = "127.80.3.10"
         ("each", "shop", [POD, "127.80.3.11"]),
         ("shop", "other", []),
         ("none", "shop", []),
+        ("first.shop", "other", [POD, "127.80.3.11"]),
+        ("second", "shop", [POD, "127.80.3.11"]),
+        ("nowhere", "shop", []),
+        ("ring", "shop", []),
         ("shop.example.com", "shop", []),
     ],
 )

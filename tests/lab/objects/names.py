@@ -37,14 +37,29 @@ def zone(snapshot: list[Object]) -> Zone:
     """The addresses of each full name: a Service's own, or those of its pods if it is headless.
 
     A headless Service without pods has no name, as Kubernetes' DNS specification asks for
-    (https://github.com/kubernetes/dns/blob/master/docs/specification.md). The lab makes no other
-    records: none for single pods and ports, none for Services of type ExternalName.
+    (https://github.com/kubernetes/dns/blob/master/docs/specification.md). An ExternalName has the
+    addresses of the name that it stands for. The lab makes no other records: none for single pods
+    and ports.
     """
-    return {
+    known = {
         _full_name(service): addresses
         for service, pods in _services(snapshot)
         if (addresses := [pod.address for pod in pods] if _headless(service) else _own(service))
     }
+    aliases = {
+        _full_name(service): service["spec"]["externalName"].lower().rstrip(".")
+        for service, _ in _services(snapshot)
+        if service["spec"].get("type") == "ExternalName"
+    }
+    ends = {alias: _end(aliases, alias) for alias in aliases}
+    return known | {alias: known[end] for alias, end in ends.items() if end in known}
+
+
+def _end(aliases: dict[str, str], name: str) -> str:
+    """The name at which a chain of aliases ends, or one of them if it is a ring."""
+    for _ in aliases:
+        name = aliases.get(name, name)
+    return name
 
 
 def resolve(known: Zone, name: str, domains: list[str]) -> list[str]:
