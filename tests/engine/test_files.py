@@ -100,6 +100,17 @@ def test_what_is_no_transcript_is_refused_with_its_line(
             "curl: (35) OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to a.example.com:443 ",
             "curl: (35) <reset>",
         ),
+        *(
+            (
+                f"curl: (60) SSL: {words} 'mail.example.com'",
+                "curl: (60) SSL: <certificate of another host than> 'mail.example.com'",
+            )
+            for words in (
+                "no alternative certificate subject name matches target host name",
+                "no alternative certificate subject name matches target hostname",
+                "certificate subject name (pay.example.com) does not match target host name",
+            )
+        ),
         (
             "curl: (35) OpenSSL/3.0.19: error:0A00010B:SSL routines::wrong version number",
             "curl: (35) <no TLS>",

@@ -60,6 +60,14 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         ),
         "<no TLS>",
     ),
+    # What they call a certificate that is valid, but for another host.
+    "curl-name-wording": (
+        re.compile(
+            r"(?<=curl: \(60\) SSL: )(?:no alternative certificate subject name matches"
+            r"|certificate subject name \([^)]*\) does not match) target host ?name(?= ')"
+        ),
+        "<certificate of another host than>",
+    ),
     "certificate-serial": (re.compile(r"\b[0-9a-f]{30,40} +(?=<time>)"), "<serial> "),
     # Of a connection and a request, in a proxy's log at level debug.
     "log-tag": (re.compile(r'"(ConnectionId|StreamId)":"\d+"'), r'"\1":"<\1>"'),
