@@ -183,6 +183,17 @@ def test_curl_reaches_a_load_balancer_from_outside_and_no_service(sh: Sh, mesh: 
         assert_refused(sh, f"curl -sS http://{address}/")
 
 
+def test_curl_in_a_pod_knows_the_names_that_its_proxy_answers_for(
+    sh: Sh, mesh: Playing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"{CLIENT}curl -sS -H 'host: orders' http://orders.example.com/9 2>/dev/null"
+    assert sh(command) == ("", 6)
+    (client,) = (pod for pod in mesh.mesh.pods() if pod.deployment == "client")
+    known = {"name": "orders.example.com", "addresses": ["240.240.0.1"]}
+    monkeypatch.setitem(mesh.mesh.state.proxies[client.id], "names", [known])
+    assert sh(command) == ("order /9", 0)
+
+
 def test_curl_takes_the_callers_own_connect_to(sh: Sh) -> None:
     option = "--connect-to orders.example.com:80:$GATEWAY:80"
     assert sh(f"curl -sS {option} http://orders.example.com/8") == ("order /8", 0)

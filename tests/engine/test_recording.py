@@ -311,6 +311,33 @@ def test_what_only_a_drained_listener_needs_is_not_kept() -> None:
     }
 
 
+def test_names_are_kept_of_a_pod_whose_proxy_answers_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = {"name": "istio-proxy", "image": "docker.io/istio/proxyv2:1.31.0", "env": []}
+    capture = {"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}
+    pods = [pod("plain-1", "10.244.0.4"), pod("asks-1", "10.244.0.5")]
+    pods[0]["spec"]["containers"] = [proxy]
+    pods[1]["spec"] |= {"containers": [], "initContainers": [proxy | {"env": [capture]}]}
+    table = {
+        "pay.example.com": {"ips": ["240.240.0.2", "240.240.0.1"], "registry": "External"},
+        "ledger.ledger.svc.cluster.local": {"ips": ["10.96.7.7"], "registry": "Kubernetes"},
+    }
+    asked = {
+        "config_dump?proxyID=plain-1.ledger&include_eds=true": {"configs": []},
+        "config_dump?proxyID=asks-1.ledger&include_eds=true": {"configs": []},
+        "ndsz?proxyID=asks-1.ledger": {"configs": [{"table": table}]},
+    }
+    found = {"pods": pods, "services": [], "configmaps": []}
+    monkeypatch.setattr(dump, "get", found.__getitem__)
+    monkeypatch.setattr(dump, "ask_istiod", asked.__getitem__)
+    sent = dump.state()["proxies"]
+    assert "names" not in sent["plain-1.ledger"]
+    assert sent["asks-1.ledger"]["names"] == [
+        {"name": "pay.example.com", "addresses": ["240.240.0.1", "240.240.0.2"]}
+    ]
+
+
 def test_an_object_is_kept_without_what_others_add_to_it() -> None:
     item = pod("ledger-1", "10.244.0.4")
     item["metadata"] |= {"uid": "u", "managedFields": [], "annotations": {"a": "b"}}

@@ -32,6 +32,9 @@ _FROM_BOOTSTRAP = ("layered_runtime", "stats_config")
 _OWN_CONFIG = "proxy.istio.io/config"
 """The annotation by which a pod's bootstrap may differ from all others'."""
 
+_DNS_PROXY = {"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}
+"""The variable by which pilot-agent answers a pod's questions for names."""
+
 _CERTIFICATES = frozenset({"istio-ca-root-cert", "istio-ca-crl", "kube-root-ca.crt"})
 """ConfigMaps that istiod and Kubernetes fill anew on each cluster; a replay makes its own."""
 
@@ -39,6 +42,7 @@ _CERTIFICATES = frozenset({"istio-ca-root-cert", "istio-ca-crl", "kube-root-ca.c
 def state(*, proxies: bool = True) -> dict[str, Any]:
     """`objects` of the state, and by POD.NAMESPACE what each proxy was sent as `proxies`.
 
+    Where pilot-agent answers for names, `names` among it are those that are no Services.
     `bootstraps` are those of proxies that have a configuration of their own. Without `proxies`,
     none of them is asked for.
     """
@@ -53,9 +57,12 @@ def state(*, proxies: bool = True) -> dict[str, Any]:
     ]
     running = [pod for pod in pods if proxies and has_proxy(pod) and is_running(pod)]
     own = [pod for pod in running if _OWN_CONFIG in pod["metadata"].get("annotations", {})]
+    sent = {name(pod): resources(name(pod)) for pod in running}
+    for proxy in map(name, filter(has_dns_proxy, running)):
+        sent[proxy]["names"] = names(proxy)
     return {
         "objects": objects,
-        "proxies": {name(pod): resources(name(pod)) for pod in running},
+        "proxies": sent,
         "bootstraps": {name(pod): _bootstrap(pod) for pod in own},
     }
 
@@ -93,6 +100,24 @@ def resources(proxy: str) -> dict[str, Any]:
     names = {item["secret"]["name"] for item in sent} - {"default", "ROOTCA"}
     found["secrets"] = sorted(names)
     return in_use(found)
+
+
+def has_dns_proxy(pod: Object) -> bool:
+    containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    return any(_DNS_PROXY in container.get("env", []) for container in containers)
+
+
+def names(proxy: str) -> list[dict[str, Any]]:
+    """The names that pilot-agent answers for itself, each with its addresses.
+
+    Those of Services are as the cluster's DNS has them, and left out.
+    """
+    table = ask_istiod(f"ndsz?proxyID={proxy}")["configs"][0].get("table", {})
+    return [
+        {"name": host, "addresses": sorted(known["ips"])}
+        for host, known in sorted(table.items())
+        if known["registry"] != "Kubernetes"
+    ]
 
 
 def in_use(found: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from lab.machine.processes import uninterrupted
 from lab.mesh import dns
 from lab.mesh.container import Container, containers
 from lab.mesh.network import Forwarders
-from lab.objects.names import NODE, client_address, known, zone
+from lab.objects.names import NODE, Zone, client_address, known, zone
 from lab.objects.pod import Pod, pods_in
 from lab.proxy.certificates import Authority
 from lab.proxy.credentials import filled
@@ -157,6 +157,11 @@ class Mesh:
 
     def containers_of(self, pod: Pod) -> list[Container]:
         return self._containers.get(pod.id, [])
+
+    def names_of(self, pod: Pod) -> Zone:
+        """The names that pilot-agent answers for in a pod, before the cluster's DNS is asked."""
+        names = self.state.proxies.get(pod.id, {}).get("names", [])
+        return {known["name"]: known["addresses"] for known in names}
 
     def check_containers(self) -> None:
         """Raises LabError for a container that has ended by itself.

@@ -72,8 +72,9 @@ def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[P
         return
     named = [(host, front.port) for front in ports for host in front.hosts]
     known, domains = zone(mesh.objects), search(pod.namespace)
+    own = mesh.names_of(pod)  # before the cluster's DNS, and only as they are
     for host, port in [*named, *asked]:
-        addresses = [host] if _is_address(host) else resolve(known, host, domains)
+        addresses = [host] if _is_address(host) else own.get(host) or resolve(known, host, domains)
         for address in addresses[:1]:
             yield (host, port), mesh.forwarders.to(pod, (address, port))
 
