@@ -196,6 +196,10 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         (made(code="200", flags="RFCF", details=""), "This proxy sent the 200 from its cache."),
         (made(code="500", flags="NFCF", details=""), "This proxy made the 500 itself. The"),
         (made(code="418", details="-"), "The line does not say who made the 418"),
+        (
+            made(flags="NC", details="cluster_not_found", cluster="-", host="-", leaves="-"),
+            "This proxy made the 503 itself. The route leads to a cluster that this proxy does not",
+        ),
         (made(code="0", details="max_duration_timeout"), "No status was sent. The stream"),
         (made(**TCP), "The TCP connection to 10.0.0.5:8080 ended without a fault."),
         (
@@ -328,6 +332,14 @@ def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decod
     [request] = decode("\n".join([*decoder.lines(path)][:2]))["requests"]
     assert len(request["lines"]) == 2
     assert "made the 503 itself. The application at 10.244." in request["verdict"]
+
+
+def test_a_cluster_that_is_not_there_leads_to_the_route_and_to_aliases(decode: Decode) -> None:
+    path = EXAMPLES / "problems/external-name/2-diagnose.console"
+    line = only_line(decode(decoder.LINE.findall(path.read_text())[0]))
+    assert "ROUTE_NAME" in line["remedies"][0]
+    links = {page["href"] for item in line["explained"] for page in item["links"]}
+    assert {"problems/external-name", "debugging/access-logs"} <= links
 
 
 # Lines that are not understood
