@@ -95,6 +95,8 @@ class Container:
         env = {"LAB_POD_ADDRESS": self.pod.address, "LAB_OWN_ADDRESS": self.pod.own_address}
         env |= {"LAB_NAMESPACE": self.pod.namespace, "LAB_SERVICES": str(self.services)}
         env |= {"PYTHONPATH": str(_SHIM)}
+        env |= {"LAB_EXCLUDED_RANGES": ",".join(self.pod.excluded("OutboundIPRanges"))}
+        env |= {"LAB_EXCLUDED_PORTS": ",".join(self.pod.excluded("OutboundPorts"))}
         env |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOSTNAME": self.pod.name}
         for variable in self.spec.get("env", []):
             env[variable["name"]] = self._value(variable)

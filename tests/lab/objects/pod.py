@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from lab.errors import LabError
@@ -74,6 +75,19 @@ class Pod:
         place: there is no iptables to redirect what comes in.
         """
         return shadow(self.address) if self.proxy_type == "sidecar" else self.address
+
+    def excluded(self, what: str) -> list[str]:
+        """What its sidecar is not to see, by annotation: `OutboundIPRanges` or `OutboundPorts`."""
+        annotations = self.item["metadata"].get("annotations", {})
+        listed = str(annotations.get(f"traffic.sidecar.istio.io/exclude{what}", ""))
+        return [item.strip() for item in listed.split(",") if item.strip()]
+
+    def goes_past_sidecar(self, address: str, port: int) -> bool:
+        """Whether a connection of this pod to a place does not go through its sidecar."""
+        ranges = map(ip_network, self.excluded("OutboundIPRanges"))
+        return str(port) in self.excluded("OutboundPorts") or any(
+            ip_address(address) in network for network in ranges
+        )
 
     @property
     def proxy_metadata(self) -> dict[str, Any]:

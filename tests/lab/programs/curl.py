@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from lab.errors import LabError
 from lab.mesh.mesh import Mesh
-from lab.objects.names import Place, fronts, resolve, search, zone
+from lab.objects.names import Place, fronts, reach, resolve, search, zone
 from lab.objects.pod import Pod
 from lab.programs.call import Call
 
@@ -73,10 +73,14 @@ def _places(mesh: Mesh, pod: Pod | None, asked: list[Place]) -> Iterator[tuple[P
     named = [(host, front.port) for front in ports for host in front.hosts]
     known, domains = zone(mesh.objects), search(pod.namespace)
     own = mesh.names_of(pod)  # before the cluster's DNS, and only as they are
+    reached = dict(reach(mesh.objects, "TCP", pod.namespace))
     for host, port in [*named, *asked]:
         addresses = [host] if _is_address(host) else own.get(host) or resolve(known, host, domains)
-        for address in addresses[:1]:
-            yield (host, port), mesh.forwarders.to(pod, (address, port))
+        for place in [(address, port) for address in addresses[:1]]:
+            if pod.goes_past_sidecar(*place):
+                yield (host, port), reached.get(place, place)
+            else:
+                yield (host, port), mesh.forwarders.to(pod, place)
 
 
 def _resolved(

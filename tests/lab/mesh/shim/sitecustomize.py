@@ -20,6 +20,10 @@ _POD = os.environ["LAB_POD_ADDRESS"]
 _OWN = os.environ["LAB_OWN_ADDRESS"]  # where this program listens: another one behind a sidecar
 _NAMESPACE = os.environ["LAB_NAMESPACE"]
 _HAS_SIDECAR = _OWN != _POD
+_EXCLUDED_RANGES, _EXCLUDED_PORTS = (
+    [item for item in os.environ[name].split(",") if item]
+    for name in ("LAB_EXCLUDED_RANGES", "LAB_EXCLUDED_PORTS")
+)
 _OUTBOUND_PORT = 15001
 _TIMEOUT = 5.0  # seconds for the sidecar, which is near
 
@@ -51,7 +55,7 @@ def _pod_connect(self: socket.socket, address: Any) -> None:
         _bind(self, (_OWN, 0))
     if host in ("127.0.0.1", _POD):
         return _connect(self, (_OWN, address[1]))
-    if _HAS_SIDECAR and self.type == socket.SOCK_STREAM:
+    if _HAS_SIDECAR and self.type == socket.SOCK_STREAM and not _is_excluded(host, address[1]):
         return _connect_by_sidecar(self, host, address[1])
     protocol = "TCP" if self.type == socket.SOCK_STREAM else "UDP"
     return _connect(self, _endpoint(protocol, host, address[1]))
@@ -75,6 +79,14 @@ def _connect_by_sidecar(self: socket.socket, host: str, port: int) -> None:
         self.sendall(f"PROXY TCP4 {_POD} {host} {source} {port}\r\n".encode())
     finally:
         self.settimeout(timeout)
+
+
+def _is_excluded(host: str, port: int) -> bool:
+    """Whether the pod's annotations keep connections to a place away from its sidecar."""
+    networks = map(ipaddress.ip_network, _EXCLUDED_RANGES)
+    return str(port) in _EXCLUDED_PORTS or any(
+        ipaddress.ip_address(host) in network for network in networks
+    )
 
 
 def _endpoint(protocol: str, host: str, port: int) -> tuple[str, int]:
