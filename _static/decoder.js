@@ -293,7 +293,11 @@ const accessLog = (() => {
       data.flags.some((item) => item.flag === flag && item.side === side);
 
     if (line.isTcp) {
-      return line.flags.length > 0 || reasons.length > 0 ? because("tcp-failed") : say("tcp");
+      if (line.flags.length > 0 || reasons.length > 0) {
+        return because("tcp-failed");
+      }
+      const isSilent = line.values.bytes_received === "0" && line.values.bytes_sent === "0";
+      return say(isSilent ? "tcp-silent" : "tcp");
     }
     if (line.flags.some((flag) => ["DC", "DR"].includes(flag))) {
       return say("client");

@@ -130,6 +130,7 @@ def made(**values: str) -> str:
         "details": "via_upstream",
         "end": "-",
         "reason": "-",
+        "sent": "9",
         "agent": "curl/8",
         "id": "1",
         "host": "10.0.0.5:8080",
@@ -141,8 +142,8 @@ def made(**values: str) -> str:
         "route": "default",
     } | values
     return (
-        '[{start}] "{request}" {code} {flags} {details} {end} "{reason}" 0 9 3 2 "-" "{agent}" '
-        '"{id}" "shop" "{host}" {cluster} {leaves} {arrives} {client} {name} {route}'
+        '[{start}] "{request}" {code} {flags} {details} {end} "{reason}" 0 {sent} 3 2 "-" '
+        '"{agent}" "{id}" "shop" "{host}" {cluster} {leaves} {arrives} {client} {name} {route}'
     ).format(**fields)
 
 
@@ -202,6 +203,10 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         ),
         (made(code="0", details="max_duration_timeout"), "No status was sent. The stream"),
         (made(**TCP), "The TCP connection to 10.0.0.5:8080 ended without a fault."),
+        (
+            made(**TCP, sent="0"),
+            "The TCP connection to 10.0.0.5:8080 ended, and not a byte went either way: client and",
+        ),
         (
             made(**TCP | {"flags": "UF", "host": "-"}),
             "The TCP connection was refused, or ended with a fault. The proxy could",
