@@ -341,7 +341,7 @@ def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decod
 
 def test_a_cluster_that_is_not_there_leads_to_the_route_and_to_aliases(decode: Decode) -> None:
     path = EXAMPLES / "problems/external-name/2-diagnose.console"
-    line = only_line(decode(decoder.LINE.findall(path.read_text())[0]))
+    line = only_line(decode(next(iter(decoder.lines(path)))))
     assert "ROUTE_NAME" in line["remedies"][0]
     links = {page["href"] for item in line["explained"] for page in item["links"]}
     assert {"problems/external-name", "debugging/access-logs"} <= links
