@@ -76,7 +76,13 @@ def recorded_lines() -> list[str]:
 
 LINES = recorded_lines()
 TEXT = [line for line in LINES if line.startswith("[")]
-UC = next(line for line in TEXT if " 503 UC upstream_reset" in line and "outbound|80" in line)
+UC = next(
+    line
+    for line in decoder.lines(
+        EXAMPLES / "problems/upstream-connection-termination/2-diagnose.console"
+    )
+    if " 503 UC upstream_reset" in line and "outbound|80" in line
+)
 
 
 def as_json(line: str, data: dict[str, Any]) -> str:
