@@ -73,6 +73,20 @@ def test_what_a_proxy_would_fetch_from_istiod_it_fetches_from_the_lab() -> None:
     assert text.count(xds.CLUSTER) == 3
 
 
+@pytest.mark.parametrize(
+    ("annotations", "seconds"),
+    [
+        ({}, 45),
+        ({"proxy.istio.io/config": "concurrency: 1"}, 45),
+        ({"proxy.istio.io/config": "concurrency: 1\ndrainDuration: 2s"}, 2),
+    ],
+)
+def test_a_proxy_drains_for_as_long_as_its_pod_says(
+    annotations: dict[str, str], seconds: int
+) -> None:
+    assert Pod({"metadata": {"annotations": annotations}}).drain_seconds == seconds
+
+
 def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap() -> None:
     resolver = {"name": "envoy.network.dns_resolver.cares", "typedConfig": {}}
     cluster = {"name": "c", "type": "STRICT_DNS", "typedDnsResolverConfig": resolver}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import yaml
+
 from lab.errors import LabError
 from lab.files.manifests import Object
 
@@ -101,6 +103,13 @@ class Pod:
         }
         config = json.loads(variables.get("PROXY_CONFIG", "{}"))
         return metadata | ({"PROXY_CONFIG": config} if config else {})
+
+    @property
+    def drain_seconds(self) -> int:
+        """How long its proxy lets old connections be when their listener changes."""
+        annotations = self.item["metadata"].get("annotations", {})
+        config = yaml.safe_load(annotations.get("proxy.istio.io/config", "{}"))
+        return int(str(config.get("drainDuration", "45s")).removesuffix("s"))
 
     def tcp_ports(self) -> set[int]:
         """The ports that its containers name; those of the proxy are listeners of its own."""

@@ -115,7 +115,8 @@ class Proxy:
         command += ["--log-format", LOG_FORMAT, "--log-level", "warning"]
         command += ["--component-log-level", "misc:error"]
         command += ["--file-flush-interval-msec", str(round(FLUSH_INTERVAL * 1000))]
-        command += ["--drain-time-s", "45", "--drain-strategy", "immediate"]
+        command += ["--drain-time-s", str(self.pod.drain_seconds)]
+        command += ["--drain-strategy", "immediate"]
         command += ["--disable-hot-restart", "--concurrency", "1"]
         if self.override:
             command += ["--config-yaml", self.override]  # in which pilot-agent gives it too
