@@ -32,6 +32,7 @@ extensions = [
     "data_files",
     "drawings.cards",
     "drawings.hops",
+    "drawings.loglines",
     "drawings.pictures",
     "drawings.timelines",
     "pdf.builder",

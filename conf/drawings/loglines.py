@@ -1,0 +1,153 @@
+"""Draws when the lines of a connection are written, from the lines themselves.
+
+A chapter writes a caption, an empty line, and a line for each connection:
+
+    ```{loglines}
+    When a connection writes its lines.
+
+    1-reproduce.console 1: The default
+    4-types.console 1: With an interval of a second
+    ```
+
+The number counts the outputs with lines of an access log in that transcript of the page's own
+example; all lines of such an output are those of one connection. A line is in Istio's default
+format, and its type may stand before it, as `%ACCESS_LOG_TYPE%` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chapter.examples import examples_folder
+from data_files import read_transcript
+from docutils import nodes
+from reference.access_log import parse
+from sphinx.application import Sphinx
+from sphinx.locale import get_translation
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+from drawings.hops import SANS, text
+
+_ = get_translation("extensions")
+
+NAMED = re.compile(r"(\S+\.console) (\d+): (.+)")
+
+# In pixels of the drawing, which is scaled to the page.
+WIDTH, SIDE, GROUP, BAR, LINE = 720, 14, 108, 12, 16
+OPEN = "#b9d7ea"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A line of the log: seconds after the start of its connection, and the bytes until then."""
+
+    type: str  # nothing if the line does not say it
+    second: float
+    received: int
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a connection wrote, in order; it was open until the last line."""
+
+    title: str
+    lines: list[Written]
+
+    def text(self) -> str:
+        """The same in words."""
+        said = (
+            _("after {second:.1f} s {type} with {received} bytes").format(
+                second=line.second, type=line.type or _("a line"), received=line.received
+            )
+            for line in self.lines
+        )
+        return f"{self.title}: {', '.join(said)}."
+
+
+class LogLines(SphinxDirective):
+    """`{loglines}`, as the head of this module describes it."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """A figure; an error with the place of the directive if there is nothing to draw."""
+        caption, _empty, named = "\n".join(self.content).partition("\n\n")
+        connections = [self.connection(line) for line in named.splitlines() if line.strip()]
+        if not connections:
+            raise self.error("after a caption and an empty line come: FILE.console NUMBER: TITLE")
+        path = Path(self.env.doctreedir) / "loglines" / f"{self.env.docname}-{self.lineno}.svg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(drawing(connections), "utf-8")
+        alt = " ".join(connection.text() for connection in connections)
+        image = nodes.image(uri="/" + os.path.relpath(path, self.env.srcdir), alt=alt)
+        figure = nodes.figure("", image)
+        inline, messages = self.parse_inline(caption)
+        figure += nodes.caption(caption, "", *inline)
+        return [figure, *messages]
+
+    def connection(self, line: str) -> Connection:
+        """What a line of the directive names."""
+        if not (named := NAMED.fullmatch(line.strip())):
+            raise self.error(f"not a line such as 1-first.console 1: a title: {line}")
+        path = examples_folder(self.env) / self.env.docname / named[1]
+        if not path.is_file():
+            raise self.error(f"there is no transcript {named[1]}")
+        self.env.note_dependency(path)
+        found = (list(read(step.output)) for step in read_transcript(path).steps)
+        outputs = [lines for lines in found if lines]
+        if int(named[2]) > len(outputs):
+            raise self.error(f"{named[1]} has no output {named[2]} with lines of an access log")
+        return Connection(named[3], outputs[int(named[2]) - 1])
+
+
+def read(output: tuple[str, ...]) -> Iterator[Written]:
+    """The lines of an access log in an output."""
+    for whole in output:
+        before, bracket, rest = whole.partition("[")
+        line = parse(bracket + rest)
+        if line and line.values.get("duration", "").isdigit():
+            kind = (before.split() or [""])[0]
+            values = line.values
+            yield Written(kind, int(values["duration"]) / 1000, int(values["bytes_received"]))
+
+
+def drawing(connections: list[Connection]) -> str:
+    """All connections below each other on one scale, as SVG."""
+    longest = max(line.second for connection in connections for line in connection.lines)
+    scale = (WIDTH - 2 * SIDE) / longest
+    body = [
+        drawn
+        for row, connection in enumerate(connections)
+        for drawn in drawn_connection(connection, row * GROUP, scale)
+    ]
+    bottom = len(connections) * GROUP
+    body += (
+        text(SIDE + second * scale, bottom + 4, f"{second} s") for second in range(int(longest) + 1)
+    )
+    size = f'viewBox="0 0 {WIDTH} {bottom + 12}" width="{WIDTH}" height="{bottom + 12}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-size="12" {SANS}>'
+    return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *body, "</svg>\n"])
+
+
+def drawn_connection(connection: Connection, top: int, scale: float) -> Iterator[str]:
+    """A bar for as long as the connection is open, with a mark and two words for each line."""
+    y, end = top + 52, connection.lines[-1].second * scale
+    yield text(0, top + 18, connection.title, anchor="start", weight="bold")
+    yield f'<rect x="{SIDE}" y="{y}" width="{end:.1f}" height="{BAR}" fill="{OPEN}"/>'
+    for line in connection.lines:
+        x = SIDE + line.second * scale
+        anchor = "start" if x < 3 * SIDE else "end" if x > WIDTH - 5 * SIDE else "middle"
+        yield f'<path d="M{x:.1f} {y - 5}v{BAR + 10}" stroke="#000" stroke-width="2"/>'
+        yield text(x, y - 10, line.type or _("a line"), anchor=anchor)
+        yield text(x, y + BAR + LINE, _("{n} bytes").format(n=line.received), anchor=anchor)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_directive("loglines", LogLines)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
