@@ -12,6 +12,9 @@ const accessLog = (() => {
   const LIMIT = { lines: 1000, characters: 200000, guesses: 100 };
   const NONE = "-";
   const START = /\[\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/;
+  // What %ACCESS_LOG_TYPE% is of a line that was written before the end: in front of it, or by key.
+  const RUNNING = /\b(Tcp(ConnectionStart|UpstreamConnected|Periodic)|Downstream(?!End\b)[A-Z]\w+)\b/;
+  const TYPE = /"access_log_type":\s*"(\w+)"/;
   const COLOURS = /\x1b\[[\d;]*m/g;
   // What a value of each form looks like, in time that grows with its length and no faster.
   const FORMS = {
@@ -157,7 +160,9 @@ const accessLog = (() => {
         return { message: fill(data.messages.open, {}) };
       }
       if (!result.message) {
-        return { ...result, prefix: line.slice(0, at).trim() };
+        const prefix = line.slice(0, at).trim();
+        const type = isText >= 0 ? prefix : (line.match(TYPE)?.[1] ?? "");
+        return { ...result, prefix, isRunning: RUNNING.test(type) };
       }
       return { message: otherFormat(line.slice(isText >= 0 ? at : 0), data) ?? result.message };
     }
@@ -201,13 +206,14 @@ const accessLog = (() => {
     return own === ip(values.downstream_local_address) ? "gateway" : "outbound";
   }
 
-  function describe({ values, more, prefix }, number, data) {
+  function describe({ values, more, prefix, isRunning }, number, data) {
     const cluster = data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
     const line = {
       number,
       values,
       more,
       prefix,
+      isRunning,
       isTcp: values.protocol === NONE && ["0", NONE].includes(values.response_code),
       direction: direction(values, cluster),
       flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
@@ -292,6 +298,9 @@ const accessLog = (() => {
     const isSide = (side) => (flag) =>
       data.flags.some((item) => item.flag === flag && item.side === side);
 
+    if (line.isRunning) {
+      return say(line.isTcp ? "tcp-open" : "http-open");
+    }
     if (line.isTcp) {
       if (line.flags.length > 0 || reasons.length > 0) {
         return because("tcp-failed");

@@ -283,6 +283,30 @@ def test_prefix_is_kept_apart(prefix: str, decode: Decode, data: dict[str, Any])
         assert (found["prefix"], found["values"]["response_flags"]) == (prefix.strip(), "UC")
 
 
+OPEN = "The TCP connection to 10.0.0.5:8080 was not over when this line was written."
+
+
+@pytest.mark.parametrize(
+    ("type_", "said"),
+    [
+        ("TcpUpstreamConnected", OPEN),
+        ("TcpPeriodic", OPEN),
+        ("TcpConnectionEnd", "The TCP connection to 10.0.0.5:8080 ended without a fault."),
+        ("DownstreamStart", "The request was not over when this line was written."),
+        ("DownstreamPeriodic", "The request was not over when this line was written."),
+        ("DownstreamEnd", "10.0.0.5:8080 answered 101, and this proxy passed it on."),
+    ],
+)
+def test_a_line_is_known_by_its_type_as_one_before_the_end(
+    type_: str, said: str, decode: Decode, data: dict[str, Any]
+) -> None:
+    line = made(**TCP) if type_.startswith("Tcp") else made(code="101")
+    as_object = as_json(line, data).replace("{", f'{{"access_log_type": "{type_}", ', 1)
+    for typed in (f"{type_} 11111111-2222-3333-4444-555555555555 {line}", as_object):
+        [request] = decode(typed)["requests"]
+        assert request["verdict"] == said
+
+
 def test_colours_and_line_ends_of_windows_are_ignored(decode: Decode) -> None:
     assert value(decode(f"\x1b[32m{UC}\x1b[0m\r\n"), "route_name") == "default"
 
