@@ -38,7 +38,7 @@ _ = get_translation("extensions")
 NAMED = re.compile(r"(\S+\.console) (\d+): (.+)")
 
 # In pixels of the drawing, which is scaled to the page.
-WIDTH, SIDE, GROUP, BAR, LINE = 720, 14, 108, 12, 16
+WIDTH, SIDE, GROUP, BAR, LINE = 720, 14, 124, 12, 16
 OPEN = "#b9d7ea"
 
 
@@ -135,15 +135,18 @@ def drawing(connections: list[Connection]) -> str:
 
 
 def drawn_connection(connection: Connection, top: int, scale: float) -> Iterator[str]:
-    """A bar for as long as the connection is open, with a mark and two words for each line."""
-    y, end = top + 52, connection.lines[-1].second * scale
+    """A bar for as long as the connection is open, with a mark and two texts for each line.
+
+    Every other type stands higher, so that none meets its neighbour.
+    """
+    y, end = top + 66, connection.lines[-1].second * scale
     yield text(0, top + 18, connection.title, anchor="start", weight="bold")
     yield f'<rect x="{SIDE}" y="{y}" width="{end:.1f}" height="{BAR}" fill="{OPEN}"/>'
-    for line in connection.lines:
+    for number, line in enumerate(connection.lines):
         x = SIDE + line.second * scale
         anchor = "start" if x < 3 * SIDE else "end" if x > WIDTH - 5 * SIDE else "middle"
         yield f'<path d="M{x:.1f} {y - 5}v{BAR + 10}" stroke="#000" stroke-width="2"/>'
-        yield text(x, y - 10, line.type or _("a line"), anchor=anchor)
+        yield text(x, y - 10 - number % 2 * LINE, line.type or _("a line"), anchor=anchor)
         yield text(x, y + BAR + LINE, _("{n} bytes").format(n=line.received), anchor=anchor)
 
 
