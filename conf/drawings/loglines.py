@@ -145,8 +145,9 @@ def drawn_connection(connection: Connection, top: int, scale: float) -> Iterator
     for number, line in enumerate(connection.lines):
         x = SIDE + line.second * scale
         anchor = "start" if x < 3 * SIDE else "end" if x > WIDTH - 5 * SIDE else "middle"
-        yield f'<path d="M{x:.1f} {y - 5}v{BAR + 10}" stroke="#000" stroke-width="2"/>'
-        yield text(x, y - 10 - number % 2 * LINE, line.type or _("a line"), anchor=anchor)
+        high = y - 5 - number % 2 * LINE
+        yield f'<path d="M{x:.1f} {high}V{y + BAR + 5}" stroke="#000" stroke-width="2"/>'
+        yield text(x, high - 5, line.type or _("a line"), anchor=anchor)
         yield text(x, y + BAR + LINE, _("{n} bytes").format(n=line.received), anchor=anchor)
 
 
