@@ -595,6 +595,13 @@ def test_every_chapter_that_a_detail_names_exists() -> None:
     assert [chapter for chapter in chapters if not (BOOK / f"{chapter}.md").is_file()] == []
 
 
+def test_line_without_a_route_leads_to_the_order_of_routes(decode: Decode) -> None:
+    line = next(line for line in TEXT if " 404 NR route_not_found " in line)
+    explained = only_line(decode(line))["explained"]
+    first = [item["links"][0]["href"] for item in explained]
+    assert first == ["practices/route-order", "practices/route-order"]  # of flag and details
+
+
 # The table of fields
 
 
