@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil
-
 from lab.errors import LabError
 from lab.machine.processes import spawn, stop
 from lab.programs.server import Server
@@ -158,6 +156,8 @@ def hand_to_reader(command: list[str], env: dict[str, str], folder: Path) -> int
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
     """Ends an interactive bash, which ends its jobs when the terminal hangs up."""
+    import psutil  # which takes its time, and most shells end by themselves
+
     # Where nsenter runs it, it does not pass signals on.
     for one in [*psutil.Process(process.pid).children(), psutil.Process(process.pid)]:
         with contextlib.suppress(psutil.NoSuchProcess):

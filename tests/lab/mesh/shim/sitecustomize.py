@@ -6,15 +6,18 @@ loopback: here a program is told which address is its own, what a name means, an
 connections.
 """
 
-import contextlib
+from __future__ import annotations
+
 import errno
-import ipaddress
 import itertools
-import json
 import os
 import socket
-from pathlib import Path
-from typing import Any
+
+# What a program may do without is imported where it is used: each program of a transcript starts
+# with this module, and most of them make one connection.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _POD = os.environ["LAB_POD_ADDRESS"]
 _OWN = os.environ["LAB_OWN_ADDRESS"]  # where this program listens: another one behind a sidecar
@@ -83,10 +86,12 @@ def _connect_by_sidecar(self: socket.socket, host: str, port: int) -> None:
 
 def _is_excluded(host: str, port: int) -> bool:
     """Whether the pod's annotations keep connections to a place away from its sidecar."""
+    if str(port) in _EXCLUDED_PORTS or not _EXCLUDED_RANGES:
+        return str(port) in _EXCLUDED_PORTS
+    import ipaddress
+
     networks = map(ipaddress.ip_network, _EXCLUDED_RANGES)
-    return str(port) in _EXCLUDED_PORTS or any(
-        ipaddress.ip_address(host) in network for network in networks
-    )
+    return any(ipaddress.ip_address(host) in network for network in networks)
 
 
 def _endpoint(protocol: str, host: str, port: int) -> tuple[str, int]:
@@ -111,13 +116,20 @@ def _gethostbyname(host: str) -> Any:
 
 
 def _is_address(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return True
     return False
 
 
 def _services() -> Any:
-    return json.loads(Path(os.environ["LAB_SERVICES"]).read_text())
+    import json
+
+    with open(os.environ["LAB_SERVICES"]) as file:  # noqa: PTH123 (pathlib takes its time)
+        return json.load(file)
 
 
 socket.socket.bind = _pod_bind  # type: ignore[assignment]
