@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socketserver
+import contextlib
+import socket
 import threading
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ PORT = 65053
 # namespace, and the server completes names by the others.
 _SHARED = search("")[1:]
 
+_LONGEST = 65535  # bytes of a datagram
+
 _TTL = 5  # seconds, as CoreDNS gives by default
 
 
@@ -27,27 +30,35 @@ class Server:
 
     place: Place
     zone: Zone = field(default_factory=dict, init=False)
-    _listener: socketserver.UDPServer = field(init=False)
+    _socket: socket.socket = field(init=False)
+    _thread: threading.Thread = field(init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        server = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                query, listener = self.request
-                if reply := _reply(query, server.zone):
-                    listener.sendto(reply, self.client_address)
-
+        self._socket = socket.socket(type=socket.SOCK_DGRAM)
         try:
-            self._listener = socketserver.UDPServer(self.place, Handler)
+            self._socket.bind(self.place)
         except OSError as error:
+            self._socket.close()
             raise LabError(f"no DNS on {self.place[0]}:{self.place[1]}: {error.strerror}") from None
-        target = self._listener.serve_forever
-        threading.Thread(target=target, args=(0.01,), daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with self._socket:
+            while True:
+                query, client = self._socket.recvfrom(_LONGEST)
+                if self._stopped:
+                    return
+                if reply := _reply(query, self.zone):
+                    with contextlib.suppress(OSError):  # of a client that is gone
+                        self._socket.sendto(reply, client)
 
     def stop(self) -> None:
-        self._listener.shutdown()
-        self._listener.server_close()
+        self._stopped = True
+        with contextlib.suppress(OSError):  # stopped before
+            self._socket.sendto(b"", self.place)  # wakes the thread
+        self._thread.join()
 
 
 def _reply(query: bytes, zone: Zone) -> bytes | None:
