@@ -16,8 +16,8 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import IO
 
 from lab.machine.processes import uninterrupted
 
@@ -34,6 +34,8 @@ SOCKET = "xds"
 # JSON would take longer than to answer them.
 _NAME = re.compile(rb'"resource_names":\["([^"]*)"\],"type_url":"[^"]*"\}\Z')
 _VERSION = re.compile(rb'\A\{"version_info":"([^"]*)"')
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
 
 @dataclass
@@ -110,8 +112,34 @@ class Discovery:
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            _Handler(connection, self)
+        """Answers the requests of a connection, one after the other, as long as there is news."""
+        with connection, contextlib.suppress(OSError), connection.makefile("rb") as requests:
+            while request := _request(requests):
+                key, version = request
+                content = self.await_news(key, version, lambda: _gone(connection))
+                if content is None:
+                    return
+                body = content.encode()
+                connection.sendall(_HEAD % len(body) + body)
+
+
+def _request(requests: IO[bytes]) -> tuple[Key, str] | None:
+    """The next request for a subscription, and the version that it has; None after the last.
+
+    Envoy writes all of them alike. `http.server` would take longer to read their heads than it
+    takes to answer them.
+    """
+    kind, length = "", 0
+    while (line := requests.readline()).strip():
+        if line.startswith(b"POST "):
+            kind = line.split()[1].decode().partition(":")[2]
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    asked = requests.read(length)
+    if not kind or len(asked) < length:
+        return None
+    return (kind, _value(_NAME, asked) if kind in _BY_NAME else ""), _value(_VERSION, asked)
 
 
 def _value(pattern: re.Pattern[bytes], request: bytes) -> str:
@@ -119,32 +147,7 @@ def _value(pattern: re.Pattern[bytes], request: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, connection: socket.socket, discovery: Discovery) -> None:
-        self.discovery = discovery
-        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
-
-    def do_POST(self) -> None:
-        asked = self.rfile.read(int(self.headers["content-length"]))
-        _, _, kind = self.path.partition(":")
-        key = (kind, _value(_NAME, asked) if kind in _BY_NAME else "")
-        content = self.discovery.await_news(key, _value(_VERSION, asked), self._gone)
-        if content is None:
-            self.close_connection = True
-            return
-        body = content.encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _gone(self) -> bool:
-        poll = select.poll()
-        poll.register(self.connection, select.POLLRDHUP)
-        return bool(poll.poll(0))
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
+def _gone(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))

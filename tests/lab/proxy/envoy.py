@@ -82,6 +82,7 @@ class Proxy:
     _process: subprocess.Popen[bytes] | None = None
     _given: Resources = field(default_factory=dict)
     _served: dict[Key, str] = field(default_factory=dict)
+    _fitted: dict[int, xds.Fitted] = field(default_factory=dict)
     _settled: bool = False
     _rejected: set[str] = field(default_factory=set)  # versions
     _rejections: int = 0  # as Envoy counts them
@@ -130,7 +131,7 @@ class Proxy:
         if resources == self._given:
             return
         self._given, self._settled = resources, False
-        self._served = xds.responses(resources, self._secrets, self.pod)
+        self._served = xds.responses(resources, self._secrets, self.pod, self._fitted)
         if self._discovery:
             self._discovery.publish(self._served)
 

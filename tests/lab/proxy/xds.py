@@ -12,10 +12,12 @@ learns in another way where it was to go:
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from lab.files.recording import Resources, digest_of
+from lab.files.recording import Resources, resource_name
 from lab.objects.pod import Pod
 from lab.proxy.discovery import Key
 
@@ -37,6 +39,9 @@ _TYPES = {
     "secrets": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 }
 
+# What a proxy asks for one by one, and how it calls that.
+_ONE_BY_ONE = {"endpoints": "endpoints", "routes": "routes", "extensions": "extension_configs"}
+
 _VERSION = '{"version_info": "'  # how each response begins: to read it whole would take long
 
 # As with istiod, a proxy waits for what it does not get (`initialFetchTimeout`).
@@ -55,31 +60,53 @@ SOURCE: dict[str, Any] = {
 }
 
 
-def responses(configured: Resources, identity: list[dict[str, Any]], pod: Pod) -> dict[Key, str]:
+@dataclass(frozen=True)
+class Fitted:
+    """A recorded resource, the JSON that its proxy is served for it, and the secrets it asks for.
+
+    To make that JSON takes long, and most resources stay from one recorded state to the next.
+    """
+
+    resource: dict[str, Any]
+    text: str
+    asked: set[str]
+
+
+def responses(
+    configured: Resources,
+    identity: list[dict[str, Any]],
+    pod: Pod,
+    known: dict[int, Fitted] | None = None,
+) -> dict[Key, str]:
     """What one proxy is served: DiscoveryResponses, with digests of their content as versions.
 
     `identity` are the secrets that pilot-agent would give; those of files, only if they are asked
     for. A Secret of the cluster that is not there is answered with nothing, as istiod does: then a
-    listener that needs it opens, and the connections to it are reset.
+    listener that needs it opens, and the connections to it are reset. `known` keeps what is made
+    here for the next time: a resource that stays is the same object.
     """
-    asked: set[str] = set()
-    clusters = [_cluster(item, asked) for item in configured["clusters"]]
-    listeners = [_listener(item, pod, asked) for item in configured["listeners"]]
+    known = {} if known is None else known
+
+    def fitted(kind: str) -> list[Fitted]:
+        for item in configured.get(kind, []):
+            if id(item) not in known:
+                known[id(item)] = _fitted(kind, item, pod)
+        return [known[id(item)] for item in configured.get(kind, [])]
+
+    clusters, listeners = fitted("clusters"), fitted("listeners")
     out = {
-        ("clusters", ""): _response("clusters", clusters),
-        ("listeners", ""): _response("listeners", listeners),
+        ("clusters", ""): _response([item.text for item in clusters]),
+        ("listeners", ""): _response([item.text for item in listeners]),
     }
-    for resource in configured["endpoints"]:
-        out["endpoints", resource["clusterName"]] = _response("endpoints", [resource])
-    for resource in configured["routes"]:
-        out["routes", resource["name"]] = _response("routes", [resource])
-    for resource in configured.get("extensions", []):
-        out["extension_configs", resource["name"]] = _response("extensions", [resource])
+    for kind, called in _ONE_BY_ONE.items():
+        for one in fitted(kind):
+            out[called, resource_name(one.resource)] = _response([one.text])
+    asked = set[str]().union(*(item.asked for item in [*clusters, *listeners]))
     for name in asked:
-        out["secrets", name] = _response("secrets", [])
+        out["secrets", name] = _response([])
     for secret in [*identity, *configured["secrets"]]:
         if not secret["name"].startswith(_FILE) or secret["name"] in asked:
-            out["secrets", secret["name"]] = _response("secrets", [secret])
+            out["secrets", secret["name"]] = _response([_typed("secrets", secret)])
     return out
 
 
@@ -93,9 +120,25 @@ def resources(content: str) -> list[dict[str, Any]]:
     return list(json.loads(content)["resources"])
 
 
-def _response(kind: str, resources: list[dict[str, Any]]) -> str:
-    typed = [{"@type": _TYPES[kind], **resource} for resource in resources]
-    return f'{_VERSION}{digest_of(typed)[:16]}", "resources": {json.dumps(typed)}}}'
+def _response(typed: list[str]) -> str:
+    """A response with these resources, each as JSON."""
+    content = f"[{', '.join(typed)}]"
+    version = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return f'{_VERSION}{version}", "resources": {content}}}'
+
+
+def _fitted(kind: str, resource: dict[str, Any], pod: Pod) -> Fitted:
+    asked: set[str] = set()
+    changed = resource
+    if kind == "clusters":
+        changed = _cluster(resource, asked)
+    elif kind == "listeners":
+        changed = _listener(resource, pod, asked)
+    return Fitted(resource, _typed(kind, changed), asked)
+
+
+def _typed(kind: str, resource: dict[str, Any]) -> str:
+    return json.dumps({"@type": _TYPES[kind], **resource})
 
 
 def _listener(listener: dict[str, Any], pod: Pod, asked: set[str]) -> dict[str, Any]:
