@@ -137,17 +137,17 @@ def drawing(connections: list[Connection]) -> str:
 def drawn_connection(connection: Connection, top: int, scale: float) -> Iterator[str]:
     """A bar for as long as the connection is open, with a mark and two texts for each line.
 
-    Every other type stands higher, so that none meets its neighbour.
+    Every other type stands below, so that none meets its neighbour.
     """
-    y, end = top + 66, connection.lines[-1].second * scale
+    y, end = top + 50, connection.lines[-1].second * scale
     yield text(0, top + 18, connection.title, anchor="start", weight="bold")
     yield f'<rect x="{SIDE}" y="{y}" width="{end:.1f}" height="{BAR}" fill="{OPEN}"/>'
     for number, line in enumerate(connection.lines):
         x = SIDE + line.second * scale
         anchor = "start" if x < 3 * SIDE else "end" if x > WIDTH - 5 * SIDE else "middle"
-        high = y - 5 - number % 2 * LINE
-        yield f'<path d="M{x:.1f} {high}V{y + BAR + 5}" stroke="#000" stroke-width="2"/>'
-        yield text(x, high - 5, line.type or _("a line"), anchor=anchor)
+        beside = y + BAR + 2 * LINE if number % 2 else y - 10
+        yield f'<path d="M{x:.1f} {y - 5}v{BAR + 10}" stroke="#000" stroke-width="2"/>'
+        yield text(x, beside, line.type or _("a line"), anchor=anchor)
         yield text(x, y + BAR + LINE, _("{n} bytes").format(n=line.received), anchor=anchor)
 
 
