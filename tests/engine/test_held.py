@@ -172,6 +172,14 @@ def test_a_new_reason_is_a_difference(held: Example) -> None:
     assert keeping.compare(held, played, new) == [f"{ORDERS}: why no replay plays it has changed"]
 
 
+def test_a_command_that_was_taken_away_is_a_difference(held: Example) -> None:
+    played, new = printed_again(held, "T18:", "T19:")
+    last = new.calls[-1].step
+    new = replace(new, calls=[call for call in new.calls if call.step != last])
+    found = keeping.compare(held, played, new)
+    assert found == [f"{ORDERS}: other commands ask the control plane"]
+
+
 def test_a_script_that_has_changed_is_a_difference(held: Example) -> None:
     change(held.folder / SCRIPT, "--all", "--force")
     then = states.load(held.recordings)

@@ -84,6 +84,8 @@ def compare(example: Example, played: Played, new: Recording) -> list[str]:
     then, now = old.inputs, new.inputs
     changed = [name for name in then.keys() | now.keys() if then.get(name) != now.get(name)]
     found += [f"{name} has changed" for name in sorted(changed) if not _is_transcript(name)]
+    if {call.step for call in old.calls} != {call.step for call in new.calls}:
+        found.append("other commands ask the control plane")
     if old.held != new.held:
         found.append("why no replay plays it has changed")
     if not example.held:
