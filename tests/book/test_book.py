@@ -284,7 +284,6 @@ def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
         ("IST0109", "practices/route-order.html"),
         ("IST0131", "practices/route-order.html"),
         ("HTTPMatchRequests conflict", "practices/route-order.html"),
-        ("pilot_vservice_dup_domain", "practices/route-order.html"),
         (
             "upstream_reset_before_response_started{connection_termination}",
             "problems/upstream-connection-termination.html",
