@@ -170,6 +170,30 @@ def start_sphinx(
     )
 
 
+def unsaid(root: Path, directive: str, faulty: dict[str, str], transcript: str) -> list[str]:
+    """What a build leaves unsaid of faulty contents of a directive: the errors, each with its line.
+
+    The book in `root` has one page with all of them, and an example with `1-a.console`.
+    """
+    page, expected = "# Title\n", []
+    for content, said in faulty.items():
+        page += f"\n```{{{directive}}}{content}\n```\n"
+        line = page.count("\n") - content.count("\n") - 1
+        expected.append(f"book/part/chapter.md:{line}: ERROR: {said}")
+    for name, text in {
+        "book/index.md": "# Index\n\n```{toctree}\npart/chapter\n```\n",
+        "book/part/chapter.md": page,
+        "examples/part/chapter/1-a.console": transcript,
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    build = start_sphinx(root / "book", root / "out", builder="dummy")
+    output, _ = build.communicate()
+    assert build.returncode == 1
+    return [place for place in expected if place not in output]
+
+
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folders of two builds of the book, each from nothing, made side by side on two days.

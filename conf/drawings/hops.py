@@ -11,22 +11,19 @@ Both must be whole, in Istio's default format.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
-from pathlib import Path
 
-from chapter.examples import examples_folder
-from data_files import read_transcript
 from docutils import nodes
 from lab.files.transcript import Transcript
 from reference.access_log import parse
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
-from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+
+from drawings.figure import Drawing
 
 _ = get_translation("extensions")
 
@@ -52,31 +49,20 @@ class Hop:
     upstream_cluster: str
 
 
-class Hops(SphinxDirective):
+class Hops(Drawing):
     """`{hops}`, as the head of this module describes it."""
 
     required_arguments = 1
-    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """A figure; an error with the place of the directive if there are no two such lines."""
-        path = examples_folder(self.env) / self.env.docname / self.arguments[0]
-        if not path.is_file():
-            raise self.error(f"there is no transcript {path.name}")
-        self.env.note_dependency(path)
-        hops = list(read(read_transcript(path)))
+        (name,) = self.arguments
+        hops = list(read(self.transcript(name)))
         if len(hops) < 2:
-            raise self.error(f"{path.name} shows no access log lines of two proxies")
+            raise self.error(f"{name} shows no access log lines of two proxies")
         client, server = hops[:2]
-        drawn = Path(self.env.doctreedir) / "hops" / f"{self.env.docname}-{self.lineno}.svg"
-        drawn.parent.mkdir(parents=True, exist_ok=True)
-        drawn.write_text(drawing(client, server), "utf-8")
-        uri = "/" + os.path.relpath(drawn, self.env.srcdir)
-        figure = nodes.figure("", nodes.image(uri=uri, alt=in_words(client, server)))
-        caption = "\n".join(self.content)
-        inline, messages = self.parse_inline(caption)
-        figure += nodes.caption(caption, "", *inline)
-        return [figure, *messages]
+        words = in_words(client, server)
+        return self.figure(drawing(client, server), words, "\n".join(self.content))
 
 
 def read(transcript: Transcript) -> Iterator[Hop]:

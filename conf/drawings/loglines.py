@@ -16,21 +16,17 @@ format, and its type may stand before it, as `%ACCESS_LOG_TYPE%` writes it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from chapter.examples import examples_folder
-from data_files import read_transcript
 from docutils import nodes
 from reference.access_log import parse
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
-from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
+from drawings.figure import Drawing
 from drawings.hops import SANS, text
 
 _ = get_translation("extensions")
@@ -69,36 +65,23 @@ class Connection:
         return f"{self.title}: {', '.join(said)}."
 
 
-class LogLines(SphinxDirective):
+class LogLines(Drawing):
     """`{loglines}`, as the head of this module describes it."""
-
-    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """A figure; an error with the place of the directive if there is nothing to draw."""
-        caption, _empty, named = "\n".join(self.content).partition("\n\n")
-        connections = [self.connection(line) for line in named.splitlines() if line.strip()]
+        caption, lines = self.captioned()
+        connections = [self.connection(line) for line in lines]
         if not connections:
             raise self.error("after a caption and an empty line come: FILE.console NUMBER: TITLE")
-        path = Path(self.env.doctreedir) / "loglines" / f"{self.env.docname}-{self.lineno}.svg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(drawing(connections), "utf-8")
         alt = " ".join(connection.text() for connection in connections)
-        image = nodes.image(uri="/" + os.path.relpath(path, self.env.srcdir), alt=alt)
-        figure = nodes.figure("", image)
-        inline, messages = self.parse_inline(caption)
-        figure += nodes.caption(caption, "", *inline)
-        return [figure, *messages]
+        return self.figure(drawing(connections), alt, caption)
 
     def connection(self, line: str) -> Connection:
         """What a line of the directive names."""
-        if not (named := NAMED.fullmatch(line.strip())):
+        if not (named := NAMED.fullmatch(line)):
             raise self.error(f"not a line such as 1-first.console 1: a title: {line}")
-        path = examples_folder(self.env) / self.env.docname / named[1]
-        if not path.is_file():
-            raise self.error(f"there is no transcript {named[1]}")
-        self.env.note_dependency(path)
-        found = (list(read(step.output)) for step in read_transcript(path).steps)
+        found = (list(read(step.output)) for step in self.transcript(named[1]).steps)
         outputs = [lines for lines in found if lines]
         if int(named[2]) > len(outputs):
             raise self.error(f"{named[1]} has no output {named[2]} with lines of an access log")

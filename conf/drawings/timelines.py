@@ -16,22 +16,19 @@ a tick; the first of those is second zero. Times are as Istio logs them: 2026-01
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from chapter.examples import examples_folder
-from data_files import read_transcript
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
+
+from drawings.figure import Drawing
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
 SPAN = re.compile(rf"^({TIME}) to ({TIME})  ([^:]+): (.*)$", re.M)
@@ -74,36 +71,23 @@ class Group:
         return f"{self.title}: {'; '.join(bars)}."
 
 
-class Timelines(SphinxDirective):
+class Timelines(Drawing):
     """`{timelines}`, as the head of this module describes it."""
-
-    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """A figure; an error with the place of the directive if there is nothing to draw."""
-        caption, _, lines = "\n".join(self.content).partition("\n\n")
-        groups = [self.group(line) for line in lines.splitlines() if line.strip()]
+        caption, lines = self.captioned()
+        groups = [self.group(line) for line in lines]
         if not groups:
             raise self.error("after a caption and an empty line come lines: FILE.console: TITLE")
-        path = Path(self.env.doctreedir) / "timelines" / f"{self.env.docname}-{self.lineno}.svg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(drawing(groups), "utf-8")
         alt = " ".join(["Seconds after the end began.", *(group.text() for group in groups)])
-        image = nodes.image(uri="/" + os.path.relpath(path, self.env.srcdir), alt=alt)
-        figure = nodes.figure("", image)
-        inline, messages = self.parse_inline(caption)
-        figure += nodes.caption(caption, "", *inline)
-        return [figure, *messages]
+        return self.figure(drawing(groups), alt, caption)
 
     def group(self, line: str) -> Group:
         """What a line of the directive names."""
-        if not (named := GROUP.fullmatch(line.strip())):
+        if not (named := GROUP.fullmatch(line)):
             raise self.error(f"not a line such as 1-first.console: a title: {line}")
-        path = examples_folder(self.env) / self.env.docname / named[1]
-        if not path.is_file():
-            raise self.error(f"there is no transcript {named[1]}")
-        self.env.note_dependency(path)
-        texts = ("\n".join(step.output) for step in read_transcript(path).steps)
+        texts = ("\n".join(step.output) for step in self.transcript(named[1]).steps)
         outputs = [text for text in texts if SPAN.search(text)]
         number = int(named[2] or 1)
         if number > len(outputs) or not MOMENT.search(outputs[number - 1]):

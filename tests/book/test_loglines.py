@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import start_sphinx
+from conftest import unsaid
 from drawings.loglines import Connection, Written, drawing, read
 
 END = (
@@ -43,27 +43,12 @@ def test_the_drawing_has_a_mark_for_each_line_at_its_scale_and_escapes_titles() 
 
 
 FAULTY = {
-    "A caption.": "after a caption and an empty line come: FILE.console NUMBER: TITLE",
-    "A caption.\n\n1-a.console: x": "not a line such as 1-first.console 1: a title: 1-a.console: x",
-    "A caption.\n\n2-b.console 1: x": "there is no transcript 2-b.console",
-    "A caption.\n\n1-a.console 2: x": "1-a.console has no output 2 with lines of an access log",
+    "\nA caption.": "after a caption and an empty line come: FILE.console NUMBER: TITLE",
+    "\nA caption.\n\n1-a: x": "not a line such as 1-first.console 1: a title: 1-a: x",
+    "\nA caption.\n\n2-b.console 1: x": "there is no transcript 2-b.console",
+    "\nA caption.\n\n1-a.console 2: x": "1-a.console has no output 2 with lines of an access log",
 }
 
 
 def test_a_figure_without_data_is_refused_with_its_place(tmp_path: Path) -> None:
-    page = "# Title\n"
-    expected = []
-    for content, said in FAULTY.items():
-        page += f"\n```{{loglines}}\n{content}\n```\n"
-        line = page.count("\n") - content.count("\n") - 2
-        expected.append(f"book/part/chapter.md:{line}: ERROR: {said}")
-    for name, text in {
-        "book/index.md": "# Index\n\n```{toctree}\npart/chapter\n```\n",
-        "book/part/chapter.md": page,
-        "examples/part/chapter/1-a.console": f"$ log\n{HALF}\n{END}\n",
-    }.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    output, _ = start_sphinx(tmp_path / "book", tmp_path / "out", builder="dummy").communicate()
-    assert [place for place in expected if place not in output] == []
+    assert unsaid(tmp_path, "loglines", FAULTY, f"$ log\n{HALF}\n{END}\n") == []

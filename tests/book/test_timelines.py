@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import start_sphinx
+from conftest import unsaid
 from drawings.timelines import Bar, drawing, read
 from lab.paths import EXAMPLES
 
@@ -62,30 +62,15 @@ def test_what_is_too_long_for_the_last_bar_of_a_row_stands_beside_it() -> None:
 
 
 FAULTY = {
-    "A caption.": "after a caption and an empty line come lines: FILE.console: TITLE",
-    "A caption.\n\n1-a.console": "not a line such as 1-first.console: a title: 1-a.console",
-    "A caption.\n\n2-b.console: x": "there is no transcript 2-b.console",
-    "A caption.\n\n1-a.console 2: x": "1-a.console has no output 2 with times",
+    "\nA caption.": "after a caption and an empty line come lines: FILE.console: TITLE",
+    "\nA caption.\n\n1-a.console": "not a line such as 1-first.console: a title: 1-a.console",
+    "\nA caption.\n\n2-b.console: x": "there is no transcript 2-b.console",
+    "\nA caption.\n\n1-a.console 2: x": "1-a.console has no output 2 with times",
 }
 
 
 def test_a_figure_without_data_is_refused_with_its_place(tmp_path: Path) -> None:
-    page = "# Title\n"
-    expected = []
-    for content, said in FAULTY.items():
-        page += f"\n```{{timelines}}\n{content}\n```\n"
-        line = page.count("\n") - content.count("\n") - 2
-        expected.append(f"book/part/chapter.md:{line}: ERROR: {said}")
-    for name, text in {
-        "book/index.md": "# Index\n\n```{toctree}\npart/chapter\n```\n",
-        "book/part/chapter.md": page,
-        "examples/part/chapter/1-a.console": f"$ bash stop.sh\n{OUTPUT}",
-    }.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    output, _ = start_sphinx(tmp_path / "book", tmp_path / "out", builder="dummy").communicate()
-    assert [place for place in expected if place not in output] == []
+    assert unsaid(tmp_path, "timelines", FAULTY, f"$ bash stop.sh\n{OUTPUT}") == []
 
 
 @pytest.mark.parametrize(
