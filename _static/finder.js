@@ -87,7 +87,8 @@ const finder = (() => {
     const [{ rank }] = found;
     const best = found.filter((match) => match.rank === rank);
     const isSymptom = page.symptoms.some((text) => places(text, needles)?.rank >= rank);
-    const kind = Math.max(...best.map((match) => KINDS[match.kind]), isSymptom ? KINDS.symptom : 0);
+    const kinds = new Set([...best.map((match) => match.kind), ...(isSymptom ? ["symptom"] : [])]);
+    const kind = [...kinds].reduce((sum, each) => sum + KINDS[each], 0);
     return {
       page,
       rank,

@@ -279,7 +279,7 @@ def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     ("query", "page"),
     [
-        ("503 NC", "problems/external-name.html"),
+        ("503 NC", "debugging/access-logs.html"),
         ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
         ("IST0109", "practices/route-order.html"),
         ("IST0131", "practices/route-order.html"),
