@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Condition, Thread
 from typing import Any
 
 import pytest
+from conftest import eventually
 from lab.files.manifests import Object
 from lab.objects.pod import Pod
 from lab.proxy import xds
@@ -30,13 +32,17 @@ def served(**resources: Any) -> dict[Subscribed, str]:
     return xds.responses(everything, [{"name": "ROOTCA"}], GATEWAY_POD)
 
 
+def resources_in(response: str) -> Any:
+    return json.loads(response)["resources"]
+
+
 def test_each_route_configuration_endpoints_and_secret_is_served_by_its_name() -> None:
     responses = served(
         routes=[{"name": "http.8080"}, {"name": "https.8443"}],
         endpoints=[{"clusterName": "outbound|80||shop"}, {"clusterName": "outbound|81||shop"}],
         clusters=[{"name": "a"}, {"name": "b"}],
     )
-    assert {key: len(xds.resources(content)) for key, content in responses.items()} == {
+    assert {key: len(resources_in(content)) for key, content in responses.items()} == {
         ("clusters", ""): 2,
         ("listeners", ""): 0,
         ("endpoints", "outbound|80||shop"): 1,
@@ -53,7 +59,7 @@ def test_a_listener_on_all_addresses_listens_on_its_pods_alone() -> None:
         return {"name": address, "address": {"socketAddress": socket}}
 
     listeners = [listener("0.0.0.0"), listener("10.244.0.99")]  # noqa: S104
-    fitted = xds.resources(served(listeners=listeners)["listeners", ""])
+    fitted = resources_in(served(listeners=listeners)["listeners", ""])
     addresses = [item["address"]["socketAddress"]["address"] for item in fitted]
     assert addresses == ["10.244.0.11", "10.244.0.99"]
 
@@ -73,6 +79,29 @@ def test_what_a_proxy_would_fetch_from_istiod_it_fetches_from_the_lab() -> None:
     assert text.count(xds.CLUSTER) == 3
 
 
+def test_what_stays_the_same_is_fetched_once() -> None:
+    one, two = {"clusterName": "one"}, {"clusterName": "two"}
+    states: list[dict[str, list[Any]]] = [
+        {"endpoints": [one, two]},
+        {"endpoints": [one, dict(two)]},
+        {"endpoints": []},
+    ]
+    lasting = xds.lasting_keys(states)
+    assert lasting == {("endpoints", "one")}
+    ads: dict[str, Any] = {"ads": {}}
+    clusters = [
+        {"name": name, "type": "EDS", "edsClusterConfig": {"edsConfig": ads}}
+        for name in ("one", "two")
+    ]
+    empty: dict[str, list[Any]] = {"routes": [], "listeners": [], "secrets": []}
+    given = xds.responses(
+        empty | {"clusters": clusters} | states[0], [], GATEWAY_POD, lasting=lasting
+    )
+    fitted = resources_in(given["clusters", ""])
+    sources = [cluster["edsClusterConfig"]["edsConfig"] for cluster in fitted]
+    assert sources == [xds.LASTING, xds.SOURCE]
+
+
 @pytest.mark.parametrize(
     ("annotations", "seconds"),
     [
@@ -90,13 +119,13 @@ def test_a_proxy_drains_for_as_long_as_its_pod_says(
 def test_a_proxy_asks_no_dns_server_but_that_of_its_bootstrap() -> None:
     resolver = {"name": "envoy.network.dns_resolver.cares", "typedConfig": {}}
     cluster = {"name": "c", "type": "STRICT_DNS", "typedDnsResolverConfig": resolver}
-    (cluster,) = xds.resources(served(clusters=[cluster])["clusters", ""])
+    (cluster,) = resources_in(served(clusters=[cluster])["clusters", ""])
     assert (cluster["type"], "typedDnsResolverConfig" in cluster) == ("STRICT_DNS", False)
 
 
 def test_the_version_of_a_response_follows_from_its_content() -> None:
-    def version(name: str) -> str:
-        return xds.version(served(clusters=[{"name": name}])["clusters", ""])
+    def version(name: str) -> Any:
+        return json.loads(served(clusters=[{"name": name}])["clusters", ""])["version_info"]
 
     assert version("a") == version("a") != version("b")
 
@@ -134,7 +163,7 @@ def test_a_sidecar_listens_on_the_ports_of_its_pod_and_passes_on_to_the_applicat
     kinds = ("routes", "clusters", "endpoints", "secrets")
     everything = {"listeners": listeners} | {kind: [] for kind in kinds}
     text = xds.responses(everything, [], Pod(item))["listeners", ""]
-    inbound, outbound, http = xds.resources(text)
+    inbound, outbound, http = resources_in(text)
     assert inbound["address"]["socketAddress"]["address"] == "10.244.0.10"
     ports = [a["address"]["socketAddress"]["portValue"] for a in inbound["additionalAddresses"]]
     assert ports == [8080, 9090]
@@ -246,11 +275,11 @@ def test_a_proxy_is_served_each_secret_and_nothing_for_a_missing_one() -> None:
     resources = empty | {"listeners": [listener], "secrets": [{"name": "kubernetes://shop"}]}
     pod = Pod({"spec": {"containers": []}, "status": {"podIP": "10.244.0.11"}})
     served = xds.responses(resources, [{"name": "default"}], pod)
-    given = {key[1]: xds.resources(text) for key, text in served.items() if key[0] == "secrets"}
+    given = {key[1]: resources_in(text) for key, text in served.items() if key[0] == "secrets"}
     assert {name: len(found) for name, found in given.items()} == dict(
         zip(names, (1, 0, 1), strict=True)
     )
-    (fitted,) = xds.resources(served["listeners", ""])
+    (fitted,) = resources_in(served["listeners", ""])
     assert [config["sdsConfig"] for config in fitted["tls"]] == [xds.SOURCE] * 3
 
 
@@ -315,8 +344,8 @@ class Interrupted(Condition):
 
 @pytest.mark.parametrize(
     "call",
-    [lambda discovery: discovery.publish({}), Discovery.asked, Discovery.close],
-    ids=["publish", "asked", "close"],
+    [lambda discovery: discovery.publish({}), Discovery.is_taken, Discovery.close],
+    ids=["publish", "is_taken", "close"],
 )
 def test_ctrl_c_leaves_no_lock_taken(tmp_path: Path, call: Callable[[Discovery], object]) -> None:
     changed = Interrupted()
@@ -334,6 +363,36 @@ def test_ctrl_c_leaves_no_lock_taken(tmp_path: Path, call: Callable[[Discovery],
     other.join()
     assert free == [True]
     discovery.close()
+
+
+def test_what_is_served_is_taken_once_the_proxy_asks_for_more(tmp_path: Path) -> None:
+    listeners, lasting = ("listeners", ""), ("endpoints", "outbound|80||shop")
+    discovery = Discovery(tmp_path, {lasting})
+    discovery.publish({CLUSTERS: "one", listeners: "one", ROUTE: "one", lasting: "one"})
+    for key in (CLUSTERS, listeners, lasting, ROUTE):
+        assert not discovery.is_taken()
+        assert discovery.await_news(key, "") == "one"
+    answers: list[str | None] = []
+
+    def ask(key: Subscribed) -> Thread:
+        asking = Thread(target=lambda: answers.append(discovery.await_news(key, "1")))
+        asking.start()
+        return asking
+
+    asking = [ask(CLUSTERS), ask(listeners)]
+    assert not eventually(discovery.is_taken, 0.1)
+    route = ask(ROUTE)
+    assert eventually(discovery.is_taken)
+    discovery.publish({CLUSTERS: "one", listeners: "one", ROUTE: "two", lasting: "one"})
+    route.join()
+    assert not discovery.is_taken()
+    # Its subscription is gone, and with it the route.
+    discovery.publish({CLUSTERS: "one", listeners: "one", lasting: "one"})
+    assert discovery.is_taken()
+    discovery.close()
+    for thread in asking:
+        thread.join()
+    assert answers == ["two", None, None]
 
 
 def test_what_was_sent_is_not_sent_again_even_if_it_was_rejected(discovery: Discovery) -> None:

@@ -29,6 +29,7 @@ from lab.mesh.container import Container, containers
 from lab.mesh.network import Forwarders
 from lab.objects.names import NODE, Zone, client_address, known, zone
 from lab.objects.pod import Pod, pods_in
+from lab.proxy import xds
 from lab.proxy.certificates import Authority
 from lab.proxy.credentials import filled
 from lab.proxy.envoy import Proxy, binary
@@ -217,7 +218,10 @@ class Mesh:
         folder = self.folder / name / "istio-proxy"
         added = self.recording.bootstraps.get(pod.id, self.recording.bootstrap)
         override = _bootstrap_override(pod, self.objects)
-        self.proxies[name] = Proxy(pod, folder, self._dns.place, self.authority, override, added)
+        lasting = xds.lasting_keys(s.proxies.get(name, {}) for s in self.recording.states)
+        self.proxies[name] = Proxy(
+            pod, folder, self._dns.place, self.authority, override, added, lasting
+        )
         self.proxies[name].start(resources)
 
     @property

@@ -69,7 +69,9 @@ def bootstrap(pod: Pod, dns: Place) -> dict[str, Any]:
             "clusters": [
                 _cluster("prometheus_stats", admin),
                 _cluster("agent", admin),
-                _cluster(CLUSTER, {"pipe": {"path": SOCKET}}),
+                # On a busy machine the lab may take a moment to accept; what Envoy fetches only
+                # once, it would ask for no second time.
+                _cluster(CLUSTER, {"pipe": {"path": SOCKET}}, "20s"),
             ],
             "listeners": [
                 _listener(pod, 15090, "stats", "/stats/prometheus", "prometheus_stats"),
@@ -83,12 +85,12 @@ def _address(host: str, port: int) -> dict[str, Any]:
     return {"socketAddress": {"address": host, "portValue": port}}
 
 
-def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
+def _cluster(name: str, address: dict[str, Any], timeout: str = "0.25s") -> dict[str, Any]:
     endpoint = {"lbEndpoints": [{"endpoint": {"address": address}}]}
     return {
         "name": name,
         "type": "STATIC",
-        "connectTimeout": "0.25s",
+        "connectTimeout": timeout,
         "loadAssignment": {"clusterName": name, "endpoints": [endpoint]},
     }
 

@@ -14,7 +14,8 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,6 +27,7 @@ Key = tuple[str, str]
 
 # Of the other kinds a proxy asks for all.
 _BY_NAME = ("routes", "endpoints", "extension_configs", "secrets")
+_ALWAYS = (("clusters", ""), ("listeners", ""))  # what a proxy asks for by itself
 _NEVER_REJECTED = ("routes", "endpoints")
 
 SOCKET = "xds"
@@ -40,11 +42,17 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 
 @dataclass
 class Discovery:
-    """What one proxy is served. `folder` will hold the Unix socket, named SOCKET."""
+    """What one proxy is served. `folder` will hold the Unix socket, named SOCKET.
+
+    After an answer about what is `lasting` the proxy does not ask again.
+    """
 
     folder: Path
+    lasting: Collection[Key] = ()
     _current: dict[Key, str] = field(default_factory=dict)
     _sent: dict[Key, str] = field(default_factory=dict)
+    _asking: Counter[Key] = field(default_factory=Counter)  # how many requests wait for news
+    _unread: set[Key] = field(default_factory=set)  # answered, and not yet asked for again
     # To be entered without interruption: a Ctrl-C between taking it and the block would leave it
     # taken, and whoever closes would wait for ever.
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -57,7 +65,7 @@ class Discovery:
         folder = os.open(self.folder, os.O_PATH)
         self._listener.bind(f"/proc/self/fd/{folder}/{SOCKET}")
         os.close(folder)
-        self._listener.listen(256)
+        self._listener.listen(4096)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def publish(self, responses: dict[Key, str]) -> None:
@@ -65,12 +73,17 @@ class Discovery:
         with uninterrupted(), self._changed:
             self._current = responses
             self._sent = {key: sent for key, sent in self._sent.items() if key in responses}
+            self._unread &= responses.keys()
             self._changed.notify_all()
 
-    def asked(self) -> set[Key]:
-        """What the proxy has asked for by name and been given."""
+    def is_taken(self) -> bool:
+        """Whether the proxy has taken or rejected all that it asks for and is served now.
+
+        Then it asks again. What is lasting it may still be about to take, and warms until then.
+        """
         with uninterrupted(), self._changed:
-            return {key for key in self._sent if key[0] in _BY_NAME}
+            asked = {*_ALWAYS, *+self._asking}
+            return not self._unread and not any(map(self._is_new, asked))
 
     def await_news(
         self, key: Key, version: str, gone: Callable[[], bool] = lambda: False
@@ -85,17 +98,23 @@ class Discovery:
         """
 
         def news() -> bool:
-            content = self._current.get(key)
             new = not version and key[0] in _NEVER_REJECTED  # a subscription that has just begun
-            changed = content is not None and (new or self._sent.get(key) != content)
-            return self._closed or changed
+            return self._closed or self._is_new(key) or (new and key in self._current)
 
         with self._changed:
+            self._unread.discard(key)
+            self._asking[key] += 1
             self._changed.wait_for(news)
+            self._asking[key] -= 1
             if self._closed or gone():
                 return None
             self._sent[key] = self._current[key]
+            if key not in self.lasting:
+                self._unread.add(key)
             return self._current[key]
+
+    def _is_new(self, key: Key) -> bool:
+        return key in self._current and self._sent.get(key) != self._current[key]
 
     def close(self) -> None:
         with uninterrupted(), self._changed:

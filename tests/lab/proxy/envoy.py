@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import importlib.util
 import json
@@ -32,7 +33,9 @@ _REST = 5.0  # seconds after which a proxy that is never at rest is taken as it 
 
 # An entry of several lines: before the reason, Envoy may print all that it rejected.
 _REJECTED = re.compile(r"(?:update|config)\S* (?:\S+ )*?rejected: (.*?)\tthread=\d+$", re.M | re.S)
-_OWN_STATISTICS = ("version_text", "update_rejected", "listeners_warming", "warming_clusters")
+_REJECTIONS = "update_rejected"
+_OWN_STATISTICS = (_REJECTIONS, "listeners_warming", "warming_clusters")
+_STATISTIC = re.compile(r"^(.*): (\d+)$", re.M)
 _DUMP = re.compile(r"goo\.gle/debug\w+\s+(?:.*^: )?", re.M | re.S)
 
 
@@ -68,7 +71,7 @@ class Proxy:
     """The Envoy of one pod. `folder` takes its files; `log` is its standard output and error.
 
     `dns` is where it asks for names; `override` is what the pod adds to the bootstrap, as JSON;
-    `added` are the parts of it that come from a cluster.
+    `added` are the parts of it that come from a cluster; `lasting` is what it asks for only once.
     """
 
     pod: Pod
@@ -77,16 +80,15 @@ class Proxy:
     authority: Authority
     override: str = ""
     added: dict[str, Any] = field(default_factory=dict)
+    lasting: set[Key] = field(default_factory=set)
     _secrets: list[dict[str, Any]] = field(default_factory=list)
     _discovery: Discovery | None = None
     _process: subprocess.Popen[bytes] | None = None
     _given: Resources = field(default_factory=dict)
-    _served: dict[Key, str] = field(default_factory=dict)
     _fitted: dict[int, xds.Fitted] = field(default_factory=dict)
+    _live: bool = False
     _settled: bool = False
-    _rejected: set[str] = field(default_factory=set)  # versions
     _rejections: int = 0  # as Envoy counts them
-    _refusals: int = 0  # the same of secrets
 
     @property
     def log(self) -> Path:
@@ -102,7 +104,8 @@ class Proxy:
         self.folder.mkdir(parents=True)
         account = self.pod.item["spec"]["serviceAccountName"]
         self._secrets = self.authority.secrets(self.pod.namespace, account)
-        self._discovery = Discovery(self.folder)
+        self.lasting |= {("secrets", secret["name"]) for secret in self._secrets}
+        self._discovery = Discovery(self.folder, self.lasting)
         self.push(resources)
         (self.folder / CONFIG).write_text(json.dumps(self._bootstrap()))
         with self.log.open("ab") as log:
@@ -131,9 +134,9 @@ class Proxy:
         if resources == self._given:
             return
         self._given, self._settled = resources, False
-        self._served = xds.responses(resources, self._secrets, self.pod, self._fitted)
+        served = xds.responses(resources, self._secrets, self.pod, self._fitted, self.lasting)
         if self._discovery:
-            self._discovery.publish(self._served)
+            self._discovery.publish(served)
 
     def settle(self) -> str:
         """Waits until Envoy runs the last configuration that it was given, or has rejected it.
@@ -144,47 +147,22 @@ class Proxy:
         if self._settled:
             self._check_alive()
             return ""
-        versions = {key: xds.version(content) for key, content in self._served.items()}
-        self._rejected &= set(versions.values())
         deadline = time.monotonic() + _TIMEOUT
-        seen: set[str] | None = None
-        counts = _Counts()
-        while True:
-            seen, before = self._versions(), seen
-            missing, secrets = (
-                {versions[key] for key in keys} - seen - self._rejected
-                for keys in self._subscriptions()
-            )
-            # Counting takes Envoy five times as long as this: not while there is progress.
-            if seen and seen == before:
-                counts = self._counts()
-                # Each rejection leaves one response out: its version never shows.
-                rejected, refused = len(missing), len(secrets)
-                left_out = rejected <= counts.rejections - self._rejections
-                if left_out and refused <= counts.refusals - self._refusals and not counts.warming:
-                    break
+        while (rejections := self._rejections_when_taken()) is None:
             self._check_alive()
             if time.monotonic() > deadline:
                 raise LabError(
-                    f"Envoy of {self.pod.name} did not take its configuration in {_TIMEOUT:.0f} s: "
-                    f"{counts.warming or 'no'} listeners or clusters are warming"
+                    f"Envoy of {self.pod.name} did not take its configuration in {_TIMEOUT:.0f} s"
                 )
             time.sleep(_POLL)
+        self._await_rest()  # its workers hear of it from its main thread
         self._settled = True
-        self._rejected |= missing | secrets
-        self._rejections, self._refusals = counts.rejections, counts.refusals
-        return self._cause() if missing else ""
+        before, self._rejections = self._rejections, rejections
+        return self._cause() if rejections > before else ""
 
     def _check_alive(self) -> None:
         if self._process is None or self._process.poll() is not None:
             raise LabError(f"Envoy of {self.pod.name} stopped: {self._last_line()}")
-
-    def _subscriptions(self) -> tuple[set[Key], set[Key]]:
-        """What Envoy reports a version of: all but secrets, and secrets."""
-        asked = self._discovery.asked() & self._served.keys() if self._discovery else set()
-        secrets = {key for key in asked if key[0] == "secrets"}
-        given = {key for key in secrets if xds.resources(self._served[key])}
-        return {("clusters", ""), ("listeners", "")} | asked - secrets, given
 
     def stop(self) -> None:
         if self._process:
@@ -200,11 +178,14 @@ class Proxy:
         On a busy machine, Envoy may come to write it and to flush it only after its client has gone
         on: so twice the time of a flush passes, and at the end of it no thread wants to run.
         """
-        deadline = time.monotonic() + _REST
         for _ in range(2):
             time.sleep(1.5 * FLUSH_INTERVAL)
-            while not self._is_at_rest() and time.monotonic() < deadline:
-                time.sleep(_POLL)
+            self._await_rest()
+
+    def _await_rest(self) -> None:
+        deadline = time.monotonic() + _REST
+        while not self._is_at_rest() and time.monotonic() < deadline:
+            time.sleep(_POLL)
 
     def _is_at_rest(self) -> bool:
         """Whether no thread of Envoy runs, or waits for a processor or a disk: proc_pid_stat(5)."""
@@ -223,29 +204,28 @@ class Proxy:
         """Where the admin interface listens, as host:port."""
         return f"{self.pod.address}:{ADMIN_PORT}"
 
-    def _versions(self) -> set[str]:
-        """The versions of the configuration that Envoy has taken; nothing before it is up."""
-        lines = self._stats("filter=version_text&type=TextReadouts")
-        return {value.strip('"') for _, value in lines}
+    def _rejections_when_taken(self) -> int | None:
+        """How many answers Envoy has rejected so far; None while it is at work on any.
 
-    def _counts(self) -> _Counts:
-        counts = _Counts()
-        for name, value in self._stats("filter=update_rejected|listeners_warming|warming_clusters"):
-            if name.startswith("sds."):
-                counts.refusals += int(value)
-            elif name.endswith("update_rejected"):
-                counts.rejections += int(value)
-            else:
-                counts.warming += int(value)
-        return counts
-
-    def _stats(self, query: str) -> list[tuple[str, str]]:
-        """The statistics that are asked for, as names and values; none before Envoy is up."""
+        It rejects a Secret that is not there, which is no fault.
+        """
+        if not self._discovery or not self._discovery.is_taken():
+            return None
         try:
-            _, body = self.admin("GET", f"/stats?{query}")
+            # Before it is live, it has not opened its first listeners.
+            self._live = self._live or self.admin("GET", "/ready")[0] == http.HTTPStatus.OK
+            _, stats = self.admin("GET", f"/stats?filter={'|'.join(_OWN_STATISTICS)}")
         except (OSError, http.client.HTTPException):
-            return []
-        return [(name, value) for name, _, value in (s.rpartition(": ") for s in body.splitlines())]
+            return None
+        found = [(name, int(value)) for name, value in _STATISTIC.findall(stats)]
+        warming = [name for name, value in found if value and not name.endswith(_REJECTIONS)]
+        if not self._live or warming:
+            return None
+        return sum(
+            value
+            for name, value in found
+            if name.endswith(_REJECTIONS) and not name.startswith("sds.")
+        )
 
     def _cause(self) -> str:
         """The reason that Envoy logs beside each rejection; it follows the counter by a moment."""
@@ -273,10 +253,3 @@ def with_own_statistics(added: dict[str, Any]) -> dict[str, Any]:
 def environment(pod: Pod) -> dict[str, str]:
     """What a pod's /etc/resolv.conf says of short names, in the variables that c-ares reads."""
     return {"LOCALDOMAIN": search(pod.namespace)[0], "RES_OPTIONS": "ndots:5"}
-
-
-@dataclass
-class _Counts:
-    rejections: int = 0
-    refusals: int = 0
-    warming: int = 0

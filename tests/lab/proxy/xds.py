@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,22 +43,29 @@ _TYPES = {
 # What a proxy asks for one by one, and how it calls that.
 _ONE_BY_ONE = {"endpoints": "endpoints", "routes": "routes", "extensions": "extension_configs"}
 
-_VERSION = '{"version_info": "'  # how each response begins: to read it whole would take long
-
-# As with istiod, a proxy waits for what it does not get (`initialFetchTimeout`).
 CLUSTER = "xds-grpc"
 """The cluster of a proxy's bootstrap from which it fetches; on a cluster, the way to istiod."""
-SOURCE: dict[str, Any] = {
-    "apiConfigSource": {
-        "apiType": "REST",
-        "transportApiVersion": "V3",
-        "clusterNames": [CLUSTER],
-        "refreshDelay": "0.005s",
-        "requestTimeout": "86400s",
-    },
-    "resourceApiVersion": "V3",
-    "initialFetchTimeout": "0s",
-}
+
+
+def _source(refresh_delay: str) -> dict[str, Any]:
+    """From where a proxy fetches; as with istiod, it waits for what it does not get."""
+    return {
+        "apiConfigSource": {
+            "apiType": "REST",
+            "transportApiVersion": "V3",
+            "clusterNames": [CLUSTER],
+            "refreshDelay": refresh_delay,
+            "requestTimeout": "86400s",
+        },
+        "resourceApiVersion": "V3",
+        "initialFetchTimeout": "0s",
+    }
+
+
+SOURCE = _source("0.005s")
+"""Of what may change: once Envoy has been answered, it asks again, and waits for what is new."""
+LASTING = _source("86400s")
+"""Of what stays the same: in each request Envoy says of itself what takes longest to answer it."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +85,22 @@ def responses(
     identity: list[dict[str, Any]],
     pod: Pod,
     known: dict[int, Fitted] | None = None,
+    lasting: Collection[Key] = (),
 ) -> dict[Key, str]:
     """What one proxy is served: DiscoveryResponses, with digests of their content as versions.
 
     `identity` are the secrets that pilot-agent would give; those of files, only if they are asked
     for. A Secret of the cluster that is not there is answered with nothing, as istiod does: then a
     listener that needs it opens, and the connections to it are reset. `known` keeps what is made
-    here for the next time: a resource that stays is the same object.
+    here for the next time: a resource that stays is the same object. What is `lasting` a proxy
+    fetches only once.
     """
     known = {} if known is None else known
 
     def fitted(kind: str) -> list[Fitted]:
         for item in configured.get(kind, []):
             if id(item) not in known:
-                known[id(item)] = _fitted(kind, item, pod)
+                known[id(item)] = _fitted(kind, item, pod, lasting)
         return [known[id(item)] for item in configured.get(kind, [])]
 
     clusters, listeners = fitted("clusters"), fitted("listeners")
@@ -110,30 +120,33 @@ def responses(
     return out
 
 
-def version(content: str) -> str:
-    """The version that a proxy reports once it has taken this response."""
-    return content.partition(_VERSION)[2].partition('"')[0]
-
-
-def resources(content: str) -> list[dict[str, Any]]:
-    """The resources that a response holds."""
-    return list(json.loads(content)["resources"])
-
-
 def _response(typed: list[str]) -> str:
     """A response with these resources, each as JSON."""
     content = f"[{', '.join(typed)}]"
     version = hashlib.sha256(content.encode()).hexdigest()[:16]
-    return f'{_VERSION}{version}", "resources": {content}}}'
+    return f'{{"version_info": "{version}", "resources": {content}}}'
 
 
-def _fitted(kind: str, resource: dict[str, Any], pod: Pod) -> Fitted:
+def lasting_keys(given: Iterable[Resources]) -> set[Key]:
+    """What a proxy asks for by name and gets unchanged as long as it is given it at all.
+
+    What stays from one recorded state to the next is the same object in both.
+    """
+    found: dict[Key, set[int]] = {}
+    for resources in given:
+        for kind, called in _ONE_BY_ONE.items():
+            for item in resources.get(kind, []):
+                found.setdefault((called, resource_name(item)), set()).add(id(item))
+    return {key for key, objects in found.items() if len(objects) == 1}
+
+
+def _fitted(kind: str, resource: dict[str, Any], pod: Pod, lasting: Collection[Key]) -> Fitted:
     asked: set[str] = set()
     changed = resource
     if kind == "clusters":
-        changed = _cluster(resource, asked)
+        changed = _cluster(resource, lasting, asked)
     elif kind == "listeners":
-        changed = _listener(resource, pod, asked)
+        changed = _listener(resource, pod, lasting, asked)
     return Fitted(resource, _typed(kind, changed), asked)
 
 
@@ -141,8 +154,10 @@ def _typed(kind: str, resource: dict[str, Any]) -> str:
     return json.dumps({"@type": _TYPES[kind], **resource})
 
 
-def _listener(listener: dict[str, Any], pod: Pod, asked: set[str]) -> dict[str, Any]:
-    listener = _fetching(listener, asked)
+def _listener(
+    listener: dict[str, Any], pod: Pod, lasting: Collection[Key], asked: set[str]
+) -> dict[str, Any]:
+    listener = _fetching(listener, lasting, asked)
     for place in [listener, *listener.get("additionalAddresses", [])]:
         socket = place["address"].get("socketAddress", {})
         if socket.get("address") in ("0.0.0.0", "::") and listener.get("bindToPort", True):  # noqa: S104
@@ -187,15 +202,22 @@ def _ports(listener: dict[str, Any], pod: Pod) -> set[int]:
     return ({match.get("destinationPort", own) for match in matches} | pod.tcp_ports()) - {own}
 
 
-def _cluster(cluster: dict[str, Any], asked: set[str]) -> dict[str, Any]:
-    cluster = _fetching(cluster, asked)
+def _cluster(cluster: dict[str, Any], lasting: Collection[Key], asked: set[str]) -> dict[str, Any]:
+    cluster = _fetching(cluster, lasting, asked)
     cluster.pop("typedDnsResolverConfig", None)  # what the bootstrap says of DNS applies to all
     if cluster.get("type") == "EDS":
-        cluster["edsClusterConfig"]["edsConfig"] = SOURCE
+        eds = cluster["edsClusterConfig"]
+        eds["edsConfig"] = _from("endpoints", eds.get("serviceName", cluster["name"]), lasting)
     return cluster
 
 
-def _fetching(resource: dict[str, Any], asked: set[str]) -> dict[str, Any]:
+def _from(kind: str, name: str, lasting: Collection[Key]) -> dict[str, Any]:
+    return LASTING if (kind, name) in lasting else SOURCE
+
+
+def _fetching(
+    resource: dict[str, Any], lasting: Collection[Key], asked: set[str]
+) -> dict[str, Any]:
     """A copy that fetches its routes and secrets from the lab.
 
     The names of the cluster's Secrets and of files that it asks for are added to `asked`.
@@ -203,11 +225,11 @@ def _fetching(resource: dict[str, Any], asked: set[str]) -> dict[str, Any]:
 
     def fetch(node: dict[str, Any]) -> dict[str, Any]:
         if "sdsConfig" in node:
-            node["sdsConfig"] = SOURCE
+            node["sdsConfig"] = _from("secrets", node["name"], lasting)
             if "://" in node["name"] or node["name"].startswith(_FILE):
                 asked.add(node["name"])
         if "routeConfigName" in node:
-            node["configSource"] = SOURCE
+            node["configSource"] = _from("routes", node["routeConfigName"], lasting)
         if "ads" in node.get("configSource", {}):  # of a filter that an EnvoyFilter lets discover
             given = node["configSource"].get("initialFetchTimeout", "15s")
             node["configSource"] = SOURCE | {"initialFetchTimeout": given}
