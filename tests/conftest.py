@@ -12,11 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from lab.files import transcript
 from lab.files.example import Example, find_all, load
@@ -118,6 +120,13 @@ def copy_of(tmp_path: Path) -> Callable[[str], Example]:
 def environment(process: Path) -> str:
     """The variables of a process, given by its folder in /proc."""
     return (process / "environ").read_text(errors="replace")
+
+
+@cache
+def front_matter(page: Path) -> dict[str, Any]:
+    """What stands above a page of the book; nothing if it has none."""
+    before, _, rest = page.read_text().partition("---\n")
+    return dict(yaml.safe_load(rest.partition("---\n")[0])) if not before else {}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
@@ -18,7 +17,7 @@ import yaml
 from bs4 import BeautifulSoup
 from chapter.examples import is_tabular
 from chapter.stamp import stamp_text
-from conftest import start_sphinx
+from conftest import front_matter, start_sphinx
 from data_files import Fault
 from lab.files import transcript
 from lab.files.example import load
@@ -197,11 +196,6 @@ def test_every_drawing_has_a_dark_side(html: Path) -> None:
 
 def html_of(html: Path, chapter: Path) -> Path:
     return html / chapter.relative_to(ROOT / "book").with_suffix(".html")
-
-
-def front_matter(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load(path.read_text().split("---\n")[1])
-    return values
 
 
 def test_chapter_shows_its_fix_beside_the_short_answer(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import front_matter
 from lab.files.example import find_all
 from lab.files.manifests import read_manifest
 from lab.paths import ROOT
@@ -23,11 +24,6 @@ AGEING = re.compile(
     r"\b(newest|latest|current|currently|today|nowadays|recent|recently|so far|upcoming)\b", re.I
 )
 DATED = re.compile(r"\b20\d\d\b|\b\d+\.\d+\b")
-
-
-def front_matter(page: Path) -> dict[str, Any]:
-    parts = page.read_text().split("---\n", 2)
-    return dict(yaml.safe_load(parts[1])) if parts[0] == "" else {}
 
 
 def statements(text: str) -> Iterator[str]:
