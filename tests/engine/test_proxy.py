@@ -411,6 +411,19 @@ def test_a_new_subscription_gets_what_an_older_one_had(discovery: Discovery) -> 
     assert discovery.await_news(ROUTE, "") == discovery.await_news(ROUTE, "") == "here"
 
 
+def test_routes_that_were_rejected_are_not_sent_again(discovery: Discovery) -> None:
+    discovery.publish({ROUTE: "bad"})
+    assert discovery.await_news(ROUTE, "") == "bad"
+    answers: list[str | None] = []
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "", rejected="bad")))
+    asking.start()
+    discovery.publish({CLUSTERS: "one", ROUTE: "bad"})
+    assert answers == []
+    discovery.publish({ROUTE: "good"})
+    asking.join()
+    assert answers == ["good"]
+
+
 def test_a_subscription_that_is_gone_leaves_the_news_to_the_one_in_its_place(
     discovery: Discovery,
 ) -> None:

@@ -28,7 +28,7 @@ Key = tuple[str, str]
 # Of the other kinds a proxy asks for all.
 _BY_NAME = ("routes", "endpoints", "extension_configs", "secrets")
 _ALWAYS = (("clusters", ""), ("listeners", ""))  # what a proxy asks for by itself
-_NEVER_REJECTED = ("routes", "endpoints")
+_TWICE = ("routes", "endpoints")  # what more than one subscription may ask for
 
 SOCKET = "xds"
 
@@ -86,7 +86,11 @@ class Discovery:
             return not self._unread and not any(map(self._is_new, asked))
 
     def await_news(
-        self, key: Key, version: str, gone: Callable[[], bool] = lambda: False
+        self,
+        key: Key,
+        version: str,
+        gone: Callable[[], bool] = lambda: False,
+        rejected: str | None = None,
     ) -> str | None:
         """The response for a subscription that has a version; None if the server closes first.
 
@@ -94,12 +98,14 @@ class Discovery:
         its place, which must get them.
 
         What was sent once is not sent again, accepted or not: a proxy that rejects would ask
-        without end. Only a subscription without a version may be a second one to what another has.
+        without end. Only a subscription without a version may be a second one to what another has;
+        or it has `rejected` this response, the first that it was given.
         """
 
         def news() -> bool:
-            new = not version and key[0] in _NEVER_REJECTED  # a subscription that has just begun
-            return self._closed or self._is_new(key) or (new and key in self._current)
+            begins = not version and key[0] in _TWICE and key in self._current
+            second = begins and self._current[key] != rejected
+            return self._closed or self._is_new(key) or second
 
         with self._changed:
             self._unread.discard(key)
@@ -133,11 +139,14 @@ class Discovery:
     def _answer(self, connection: socket.socket) -> None:
         """Answers the requests of a connection, one after the other, as long as there is news."""
         with connection, contextlib.suppress(OSError), connection.makefile("rb") as requests:
+            answered: tuple[Key, str] | None = None
             while request := _request(requests):
                 key, version = request
-                content = self.await_news(key, version, lambda: _gone(connection))
+                rejected = answered[1] if answered and answered[0] == key else None
+                content = self.await_news(key, version, lambda: _gone(connection), rejected)
                 if content is None:
                     return
+                answered = key, content
                 body = content.encode()
                 connection.sendall(_HEAD % len(body) + body)
 
