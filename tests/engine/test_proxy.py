@@ -411,17 +411,31 @@ def test_a_new_subscription_gets_what_an_older_one_had(discovery: Discovery) -> 
     assert discovery.await_news(ROUTE, "") == discovery.await_news(ROUTE, "") == "here"
 
 
-def test_routes_that_were_rejected_are_not_sent_again(discovery: Discovery) -> None:
+def test_routes_that_no_proxy_takes_are_sent_a_few_times_only(discovery: Discovery) -> None:
     discovery.publish({ROUTE: "bad"})
-    assert discovery.await_news(ROUTE, "") == "bad"
+    for _ in range(3):
+        assert discovery.await_news(ROUTE, "") == "bad"
     answers: list[str | None] = []
-    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "", rejected="bad")))
+    asking = Thread(target=lambda: answers.append(discovery.await_news(ROUTE, "")))
     asking.start()
     discovery.publish({CLUSTERS: "one", ROUTE: "bad"})
     assert answers == []
     discovery.publish({ROUTE: "good"})
     asking.join()
     assert answers == ["good"]
+
+
+def test_what_lasts_or_was_taken_is_sent_as_often_as_a_subscription_begins(tmp_path: Path) -> None:
+    lasting = ("endpoints", "outbound|80||shop")
+    discovery = Discovery(tmp_path, {lasting})
+    discovery.publish({ROUTE: "here", lasting: "here"})
+    assert [discovery.await_news(lasting, "") for _ in range(5)] == ["here"] * 5
+    assert [discovery.await_news(ROUTE, "") for _ in range(3)] == ["here"] * 3
+    has_taken = Thread(target=lambda: discovery.await_news(ROUTE, "1"))
+    has_taken.start()
+    assert discovery.await_news(ROUTE, "") == "here"
+    discovery.close()
+    has_taken.join()
 
 
 def test_a_subscription_that_is_gone_leaves_the_news_to_the_one_in_its_place(

@@ -30,6 +30,8 @@ _BY_NAME = ("routes", "endpoints", "extension_configs", "secrets")
 _ALWAYS = (("clusters", ""), ("listeners", ""))  # what a proxy asks for by itself
 _TWICE = ("routes", "endpoints")  # what more than one subscription may ask for
 
+_TRIES = 3
+
 SOCKET = "xds"
 
 # In a DiscoveryRequest, of which all the rest is what Envoy says of itself: to read those 77 kB of
@@ -52,6 +54,7 @@ class Discovery:
     _current: dict[Key, str] = field(default_factory=dict)
     _sent: dict[Key, str] = field(default_factory=dict)
     _asking: Counter[Key] = field(default_factory=Counter)  # how many requests wait for news
+    _tried: Counter[Key] = field(default_factory=Counter)  # how often it was sent what none took
     _unread: set[Key] = field(default_factory=set)  # answered, and not yet asked for again
     # To be entered without interruption: a Ctrl-C between taking it and the block would leave it
     # taken, and whoever closes would wait for ever.
@@ -86,11 +89,7 @@ class Discovery:
             return not self._unread and not any(map(self._is_new, asked))
 
     def await_news(
-        self,
-        key: Key,
-        version: str,
-        gone: Callable[[], bool] = lambda: False,
-        rejected: str | None = None,
+        self, key: Key, version: str, gone: Callable[[], bool] = lambda: False
     ) -> str | None:
         """The response for a subscription that has a version; None if the server closes first.
 
@@ -99,21 +98,25 @@ class Discovery:
 
         What was sent once is not sent again, accepted or not: a proxy that rejects would ask
         without end. Only a subscription without a version may be a second one to what another has;
-        or it has `rejected` this response, the first that it was given.
+        or it has rejected all so far, and so gets a response a few times, as long as none takes it.
         """
 
         def news() -> bool:
-            begins = not version and key[0] in _TWICE and key in self._current
-            second = begins and self._current[key] != rejected
-            return self._closed or self._is_new(key) or second
+            second = not version and key[0] in _TWICE and key in self._current
+            again = second and (key in self.lasting or self._tried[key] < _TRIES)
+            return self._closed or self._is_new(key) or again
 
         with self._changed:
             self._unread.discard(key)
+            if version:
+                del self._tried[key]
+                self._changed.notify_all()
             self._asking[key] += 1
             self._changed.wait_for(news)
             self._asking[key] -= 1
             if self._closed or gone():
                 return None
+            self._tried[key] = 1 if self._is_new(key) else self._tried[key] + 1
             self._sent[key] = self._current[key]
             if key not in self.lasting:
                 self._unread.add(key)
@@ -139,14 +142,11 @@ class Discovery:
     def _answer(self, connection: socket.socket) -> None:
         """Answers the requests of a connection, one after the other, as long as there is news."""
         with connection, contextlib.suppress(OSError), connection.makefile("rb") as requests:
-            answered: tuple[Key, str] | None = None
             while request := _request(requests):
                 key, version = request
-                rejected = answered[1] if answered and answered[0] == key else None
-                content = self.await_news(key, version, lambda: _gone(connection), rejected)
+                content = self.await_news(key, version, lambda: _gone(connection))
                 if content is None:
                     return
-                answered = key, content
                 body = content.encode()
                 connection.sendall(_HEAD % len(body) + body)
 
