@@ -275,6 +275,9 @@ def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
     [
         ("503 NC", "debugging/access-logs.html"),
         ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
+        ("internal_redirect", "practices/internal-redirect.html"),
+        ("Internal redirect failed: invalid location", "practices/internal-redirect.html"),
+        ("cluster_specifier", "practices/internal-redirect.html"),
         ("IST0109", "practices/route-order.html"),
         ("IST0131", "practices/route-order.html"),
         ("HTTPMatchRequests conflict", "practices/route-order.html"),

@@ -602,6 +602,12 @@ def test_line_without_a_route_leads_to_the_order_of_routes(decode: Decode) -> No
     assert first == ["practices/route-order", "practices/route-order"]  # of flag and details
 
 
+def test_line_of_a_redirect_that_was_followed_leads_to_its_chapter(decode: Decode) -> None:
+    line = next(line for line in TEXT if " 302 - internal_redirect " in line)
+    [item] = only_line(decode(line))["explained"]
+    assert [link["href"] for link in item["links"]] == ["practices/internal-redirect"]
+
+
 # The table of fields
 
 
