@@ -102,7 +102,7 @@ SHORT_CODE = 14
 SHORT_TABLE = 500
 SHORT_ROW = 1000
 SHORT_LIST = 600
-SHORT_LEAD = 200  # characters of a paragraph that stays with the list below it
+SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
@@ -367,10 +367,8 @@ class Writer:
         printed = [child for child in node.children if child.astext()]
         is_title = len(printed) == 1 and isinstance(printed[0], nodes.strong)
         leads = node.astext().endswith((":", "：")) or (
-            # Else a heading with a line or two could stand below, and its list overleaf.
-            isinstance(printed_before(node), nodes.title)
-            and isinstance(following, nodes.bullet_list)
-            and len(node.astext()) <= SHORT_LEAD
+            # Else a heading with a line or two could stand below, and the rest overleaf.
+            isinstance(printed_before(node), nodes.title) and len(node.astext()) <= SHORT_LEAD
         )
         return self.call("lead" if following and (is_title or leads) else "par", node)
 

@@ -151,8 +151,12 @@ def test_each_title_stands_on_the_page_that_the_outline_names(pdf: Pdf) -> None:
 
 
 def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf, build: Path) -> None:
+    # A chapter begins on a page of its own; where its title ends one, it is in a table.
     titles = {
-        title.astext() for name in CHAPTERS for title in tree(build, name).findall(nodes.title)
+        title.astext()
+        for name in CHAPTERS
+        for title in tree(build, name).findall(nodes.title)
+        if not isinstance(title.parent.parent, nodes.document)
     }
     assert len(titles) > 100
     for page in range(len(pdf.drawn)):
