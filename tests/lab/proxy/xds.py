@@ -128,15 +128,15 @@ def _response(typed: list[str]) -> str:
 
 
 def lasting_keys(given: Iterable[Resources]) -> set[Key]:
-    """What a proxy asks for by name and gets unchanged as long as it is given it at all.
+    """The endpoints and routes that a proxy gets unchanged as long as it is given them at all.
 
     What stays from one recorded state to the next is the same object in both.
     """
     found: dict[Key, set[int]] = {}
     for resources in given:
-        for kind, called in _ONE_BY_ONE.items():
+        for kind in ("endpoints", "routes"):
             for item in resources.get(kind, []):
-                found.setdefault((called, resource_name(item)), set()).add(id(item))
+                found.setdefault((kind, resource_name(item)), set()).add(id(item))
     return {key for key, objects in found.items() if len(objects) == 1}
 
 
