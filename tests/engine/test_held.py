@@ -152,7 +152,8 @@ def printed_again(example: Example, old: str, new: str) -> tuple[Played, Recordi
 def test_another_output_is_kept_with_its_digest(held: Example) -> None:
     played, new = printed_again(held, "order /2", "order /9")
     (found,) = keeping.compare(held, played, new)
-    assert re.fullmatch(rf"{ORDERS}: {CALL}:\d+: the output differs", found)
+    assert re.match(rf"{ORDERS}: {CALL}:\d+: the output differs\n", found)
+    assert found.splitlines()[-2:] == ["-order /2", "+order /9"]
     keeping.save(held, played, new)
     assert states.current(held) == new
     assert "order /9" in (held.folder / CALL).read_text()

@@ -202,9 +202,11 @@ def test_each_has_a_line_and_what_differs_is_told(
         "cluster: part/bad: 1-a.console:3: the output differs",
         "cluster: etcd ended",
     ]
-    assert several.summary(done, 61.2) == (
-        "3 examples: 1 differs, 1 failed, 1 nothing differs (part/bad, part/dead), 61 s"
-    )
+    assert several.summary(done, 61.2).splitlines() == [
+        "cluster: part/bad: 1-a.console:3: the output differs",
+        "cluster: etcd ended",
+        "3 examples: 1 differs, 1 failed, 1 nothing differs (part/bad, part/dead), 61 s",
+    ]
     assert "kubectl apply" in (tmp_path / "plays" / "part-good.log").read_text()
 
 

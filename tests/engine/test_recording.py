@@ -128,7 +128,7 @@ def roles(of: Recording) -> Roles:
 def test_addresses_names_of_pods_and_node_ports_may_differ() -> None:
     old = transcript("ledger-5d9f6c7b8-aaaaa   10.244.0.4:9000 via 10.96.7.7")
     new = transcript("ledger-5d9f6c7b8-zzzzz 10.244.0.9:9000 via 10.96.1.2")
-    assert differing(old, new, roles(ONE), roles(OTHER)) == []
+    assert differing(old, new, roles(ONE), roles(OTHER)) == {}
     assert differing_states(ONE, OTHER) == []
 
 
@@ -146,12 +146,17 @@ def test_another_pod_port_or_service_is_a_difference(other: str) -> None:
     found = differing(
         transcript("", "10.244.0.4:9000"), transcript("", other), roles(ONE), roles(OTHER)
     )
-    assert found == [2]
+    assert list(found) == [2]
+    now = roles(OTHER).named(other)
+    assert found[2].splitlines()[3:] == ["-<pod ledger/ledger>:9000", f"+{now}"]
 
 
 def test_other_commands_are_a_difference() -> None:
     old, new = transcript("a"), transcript("a", "b")
-    assert differing(old, new, roles(ONE), roles(OTHER)) == [1, 2]
+    assert differing(old, new, roles(ONE), roles(OTHER)) == {
+        1: "other commands",
+        2: "other commands",
+    }
 
 
 def test_a_changed_resource_and_a_missing_state_are_named() -> None:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any
 
 from lab.files.masks import mask
@@ -61,15 +62,23 @@ def lines(output: Iterable[str], roles: Roles) -> list[str]:
     return [" ".join(line.split()) for line in named]
 
 
-def differing(old: Transcript, new: Transcript, before: Roles, after: Roles) -> list[int]:
-    """The lines of the commands whose outputs differ; all of them if the commands do."""
+def differing(old: Transcript, new: Transcript, before: Roles, after: Roles) -> dict[int, str]:
+    """What differs in the outputs, as a diff by the line of the command.
+
+    All commands, without a diff, if they are not the same.
+    """
     if [step.command for step in old.steps] != [step.command for step in new.steps]:
-        return [step.line for step in new.steps]
-    return [
-        one.line
+        return {step.line: "other commands" for step in new.steps}
+    pairs = (
+        (one.line, lines(one.output, before), lines(other.output, after))
         for one, other in zip(old.steps, new.steps, strict=True)
-        if lines(one.output, before) != lines(other.output, after)
-    ]
+    )
+    return {line: diff(then, now) for line, then, now in pairs if then != now}
+
+
+def diff(recorded: list[str], now: list[str]) -> str:
+    """What differs in two outputs, for who reads a log."""
+    return "\n".join(unified_diff(recorded, now, "recorded", "now", lineterm="", n=1))
 
 
 def differing_states(old: Recording, new: Recording) -> list[str]:

@@ -77,9 +77,9 @@ def compare(example: Example, played: Played, new: Recording) -> list[str]:
         return [f"{example.name} was never recorded on a cluster"]
     before, after = Roles.of(old.states), Roles.of(new.states)
     found = [
-        f"{script.path.name}:{line}: the output differs"
+        f"{script.path.name}:{line}: the output differs\n{diff}"
         for script in played.transcripts
-        for line in differing(transcript.read(script.path), script, before, after)
+        for line, diff in differing(transcript.read(script.path), script, before, after).items()
     ]
     then, now = old.inputs, new.inputs
     changed = [name for name in then.keys() | now.keys() if then.get(name) != now.get(name)]

@@ -128,9 +128,13 @@ class Crew:
 
 
 def summary(done: Sequence[Done], seconds: float) -> str:
-    """How many had each outcome, in a line, with the names of those that did not hold."""
+    """How many had each outcome, in a line, below what was wrong with those that did not hold.
+
+    It was told before, when each ended; a log is read from its end.
+    """
     counts = Counter(one.outcome for one in done)
     kinds = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    bad = [one.title for one in done if one.code]
-    names = f" ({', '.join(bad)})" if bad else ""
-    return f"{len(done)} examples: {kinds}{names}, {seconds:.0f} s"
+    bad = [one for one in done if one.code]
+    names = f" ({', '.join(one.title for one in bad)})" if bad else ""
+    wrong = [line for one in bad for line in one.said]
+    return "\n".join([*wrong, f"{len(done)} examples: {kinds}{names}, {seconds:.0f} s"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from lab.plays.play import Difference
 from lab.versions import ISTIOS
 
 from cluster.recording import record
-from cluster.recording.comparing import Roles, lines
+from cluster.recording.comparing import Roles, diff, lines
 from cluster.world import World
 
 _PAGES = re.compile(rf"(?<=https://istio\.io/)v(?:{'|'.join(map(re.escape, ISTIOS))})(?=/)")
@@ -80,5 +79,5 @@ def _compared(step: Step, roles: Roles) -> list[str]:
 
 def _difference(script: Transcript, step: Step, recorded: list[str], now: list[str]) -> Difference:
     head = f"the output of `{step.command.splitlines()[0]}` differs"
-    diff = difflib.unified_diff(recorded, now, "recorded", "now", lineterm="", n=1)
-    return Difference(LabError("\n".join([head, *diff]), where=script.path, line=step.line))
+    cause = f"{head}\n{diff(recorded, now)}"
+    return Difference(LabError(cause, where=script.path, line=step.line))
