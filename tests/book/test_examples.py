@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
+from conftest import front_matter
 from lab.files import transcript
 from lab.files.example import REJECTED, Example, find_all
 from lab.files.manifests import read_manifest
 from lab.files.recording import current
+from lab.paths import ROOT
 from lab.plays.play import playing, replay
 from lab.versions import ISTIO
 
 EXAMPLES = find_all()
 MANIFESTS = [path for example in EXAMPLES for path in example.manifests]
+CHAPTERS = {e: front_matter(ROOT / "book" / f"{e.name}.md") for e in EXAMPLES}
+FIXES = [e.folder / head["fix"] for e, head in CHAPTERS.items() if "fix" in head]
 KUBERNETES = "1.36"
 
 # The newest version of each group's kinds that Istio 1.31 serves, and Kubernetes 1.36.
@@ -38,6 +43,9 @@ ONLY = {
     "EnvoyFilter": "networking.istio.io/v1alpha3",
     "ProxyConfig": "networking.istio.io/v1beta1",
 }
+
+# Keys whose values are a reader's own.
+OWN = {"namespace", "host", "hosts", "gateways", "credentialName"}
 
 
 def name(value: Example | Path) -> str:
@@ -133,3 +141,23 @@ def nodes(value: Any, key: str) -> list[Any]:
     if isinstance(value, list):
         return list(chain.from_iterable(nodes(item, key) for item in value))
     return []
+
+
+@pytest.mark.parametrize("fix", FIXES, ids=name)
+def test_what_a_reader_changes_in_a_fix_is_marked(fix: Path) -> None:
+    unmarked = [line for line in first_places(fix.read_text().splitlines()) if "#" not in line]
+    assert unmarked == []
+
+
+def first_places(lines: list[str]) -> Iterator[str]:
+    """Where each kind of place that is a reader's own first stands, with the line around it.
+
+    A list's comment may be at its first item, and a comment may be a line of its own above.
+    """
+    found: set[str] = set()
+    for above, line, below in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
+        key = line.strip().removeprefix("- ").partition(":")[0]
+        if key in OWN - found:
+            found.add(key)
+            is_comment = above.strip().startswith("#")
+            yield " ".join([above if is_comment else "", line, below if line.endswith(":") else ""])
