@@ -7,6 +7,7 @@ download, and warns wherever chapters and examples are not each other's.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,28 @@ class FileCaptions(SphinxTransform):
                 add_caption(block)
 
 
+def mark_faults(app: Sphinx, document: nodes.document) -> None:
+    """Mark each file that the front matter of its page lists under `faults`.
+
+    They show a fault, or have values that only a run has: nobody should take them for a fix. Warns
+    of a name that the page does not show.
+    """
+    names, shown = faults(app.env, app.env.docname), set()
+    for block in document.findall(nodes.literal_block):
+        if (name := Path(block.get("source", "")).name) in names and is_captioned(block):
+            shown.add(name)
+            caption = next(block.parent.findall(nodes.caption))
+            caption += [nodes.Text(" "), nodes.inline("", _("not a fix"), classes=["fault"])]
+    for name in sorted(names - shown):
+        text = "the front matter lists %s under faults, which this page does not show"
+        warn(text, name, subtype="faults", location=app.env.docname)
+
+
+def faults(env: BuildEnvironment, page: str) -> set[str]:
+    """The names of the files that a page shows for what is wrong with them."""
+    return set(json.loads(env.metadata[page].get("faults", "[]")))
+
+
 def is_tabular(text: str) -> bool:
     """Whether a transcript has a table, and no line so long that it has to wrap."""
     return bool(COLUMNS.search(text)) and max(map(len, text.splitlines())) <= LONG
@@ -240,6 +263,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_lexer("console", TranscriptLexer)
     app.add_directive("example", Example)
     app.add_transform(FileCaptions)
+    app.connect("doctree-read", mark_faults, priority=600)  # after the page's metadata
     # Not env-check-consistency: it is skipped when no chapter changed, but an example may have.
     app.connect("env-updated", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from chapter.examples import (
     commands,
     example_files,
     examples_folder,
+    faults,
     is_captioned,
     zip_file_name,
 )
@@ -47,21 +48,27 @@ class Buttons(SphinxPostTransform):
         for link in self.document.findall(addnodes.download_reference):
             if link["reftarget"].startswith(EXAMPLES):
                 link["filename"] = link["reftarget"].removeprefix("/../")
+        kept = faults(self.env, self.env.docname)
         for block in list(self.document.findall(nodes.literal_block)):
             if "output" not in block["classes"]:
-                add_buttons(block)
+                add_buttons(block, kept)
 
 
-def add_buttons(block: nodes.literal_block) -> None:
+def add_buttons(block: nodes.literal_block, kept: Set[str]) -> None:
     """Put the buttons of a block into the bar with its file's name, or else beside it.
 
-    They copy the commands of a transcript without their prompts, and other blocks whole.
+    They copy the commands of a transcript without their prompts, and other blocks whole. No file in
+    `kept` is offered to be applied.
     """
     copied = commands(block.astext()) if block.get("language") == "console" else []
     if is_captioned(block):
         caption = next(block.parent.findall(nodes.caption))
         file = next(caption.findall(addnodes.download_reference), None)
-        if file is not None and is_applied(Path(file["filename"])):
+        if (
+            file is not None
+            and is_applied(path := Path(file["filename"]))
+            and path.name not in kept
+        ):
             caption.append(button(_("Copy kubectl apply"), "apply"))
         caption.append(button(_("Copy"), "", copied))
     else:

@@ -487,16 +487,22 @@ def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, Beautifu
             assert has_button == has_command, f"{path}: {block.get_text()}"
 
 
-def test_manifests_are_copied_whole_or_applied_from_their_address(
-    pages: dict[Path, BeautifulSoup],
+def test_manifests_are_copied_whole_and_those_without_a_fault_applied_from_their_address(
+    pages: dict[Path, BeautifulSoup], builds: tuple[Path, Path]
 ) -> None:
     for path, page in pages.items():
+        source = ROOT / "book" / path.relative_to(builds[0] / "html").with_suffix(".md")
+        faults = front_matter(source).get("faults", []) if source.is_file() else []
         for block in page.select("div.highlight-yaml"):
             bar = block.find_previous_sibling("div", class_="code-block-caption")
             names = [link.get_text() for link in bar.select("a.download")]  # type: ignore[union-attr]
             buttons = bar.select("button.copy")  # type: ignore[union-attr]
             kinds = [button.get("data-copy") for button in buttons]
             is_applied = bool(names) and not re.match("rejected-|install-|lab.yaml", names[0])
+            words = re.findall(r"[\w.-]+\.yaml", bar.get_text())  # type: ignore[union-attr]
+            is_fault = not {*words}.isdisjoint(faults)
+            assert bool(bar.select(".fault")) == is_fault, f"{path}: {names}"  # type: ignore[union-attr]
+            is_applied &= not is_fault
             assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
             assert [button.get("data-commands") for button in buttons] == [None] * len(buttons)
 
@@ -516,6 +522,9 @@ def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
 # The checks that tie chapters to examples, each provoked in a book of one chapter
 
 FAULTY = """\
+---
+faults: [gone.yaml]
+---
 # A title
 
 ```{literalinclude} /../examples/part/chapter/shown.yaml
@@ -573,9 +582,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         "examples/part/chapter/unused.yaml:1: WARNING: this file is not shown in the chapter",
         "examples/part/orphan/alone.yaml:1: WARNING: this file is not shown in the chapter",
-        "book/part/chapter.md:7: WARNING: this block is neither from a file",
-        "book/part/chapter.md:11: WARNING: this block is neither from a file",
-        "book/part/chapter.md:16: WARNING: this block is neither from a file",
+        "book/part/chapter.md:10: WARNING: this block is neither from a file",
+        "book/part/chapter.md:14: WARNING: this block is neither from a file",
+        "book/part/chapter.md:19: WARNING: this block is neither from a file",
+        "book/part/chapter.md: WARNING: the front matter lists gone.yaml under faults",
         "book/part/other.md:3: ERROR: there is no example in examples/part/other",
     ],
 )
@@ -584,7 +594,7 @@ def test_fault_is_reported_with_file_and_line(report: str, place: str) -> None:
 
 
 def test_nothing_but_the_faults_is_reported(report: str) -> None:
-    assert len(re.findall("WARNING|ERROR", report)) == 6
+    assert len(re.findall("WARNING|ERROR", report)) == 7
 
 
 def titles(path: Path) -> list[str]:
