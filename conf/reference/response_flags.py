@@ -40,6 +40,7 @@ class Flag:
     details: list[str]
     causes: list[str]
     remedies: list[str]
+    bodies: list[str] = field(default_factory=list)
     chapters: list[str] = field(default_factory=list)
     unplayed: str = ""
 
@@ -99,7 +100,7 @@ def read(source: Path) -> list[Flag]:
             raise fault(name, str(error).partition("() ")[2]) from None
         if flag.side not in SIDES:
             raise fault(name, f"the side {flag.side!r} is none of {', '.join(SIDES)}")
-        for words in (*flag.details, *flag.causes, *flag.remedies):
+        for words in (*flag.details, *flag.bodies, *flag.causes, *flag.remedies):
             if not isinstance(words, str):  # YAML takes a colon and a blank for a mapping
                 raise fault(name, f"not a text, quote it: {words}")
         for chapter in flag.chapters:
@@ -160,7 +161,11 @@ def text(flag: Flag) -> str:
     ]
     lines = [flag.means, ""]
     lines += [f"- {_('Caused by:')} {SIDES[flag.side]}", f"- {_('Status:')} {flag.status}"]
-    lines += [f"- {_('Details:')} {', '.join(details)}", ""]
+    lines += [f"- {_('Details:')} {', '.join(details)}"]
+    if flag.bodies:
+        bodies = ", ".join(f"`{body}`" for body in flag.bodies)
+        lines += [f"- {_('In the body of the answer:')} {bodies}"]
+    lines += [""]
     lines += [f"**{_('Usual causes')}**", "", *(f"- {cause}" for cause in flag.causes), ""]
     lines += [f"**{_('What to do')}**", "", *(f"- {remedy}" for remedy in flag.remedies), ""]
     if flag.chapters:

@@ -73,9 +73,18 @@ def test_envoy_knows_no_other_flag() -> None:
     assert set(listed[1].split()) == {flag.flag for flag in FLAGS}
 
 
-def test_the_long_names_are_in_envoy() -> None:
+def test_the_long_names_and_the_bodies_are_in_envoy() -> None:
     with binary().open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
         assert [flag.name for flag in FLAGS if code.find(flag.name.encode()) < 0] == []
+        bodies = [body.removeprefix("reset reason: ") for flag in FLAGS for body in flag.bodies]
+        long = [body for body in bodies if len(body) > 11]  # compilers make numbers of shorter ones
+        assert len(long) > 10
+        assert [body for body in long if code.find(body.encode()) < 0] == []
+
+
+def test_a_body_names_one_flag() -> None:
+    bodies = [body for flag in FLAGS for body in flag.bodies]
+    assert len({*bodies}) == len(bodies) > 10
 
 
 # The texts
