@@ -458,7 +458,8 @@ const accessLog = (() => {
   return { decode, fill };
 })();
 
-if (typeof document !== "undefined") {
+// On the decoder's page, and on that of the search, which has a field of its own.
+if (typeof document !== "undefined" && document.getElementById("access-log-data")) {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("access-log-data").textContent);
   const { words } = data;
@@ -579,45 +580,57 @@ if (typeof document !== "undefined") {
     return make("section", "decoder-fault", make("h2", "", `${number}: `, marked(fault.message)), text);
   }
 
-  function show() {
-    const { requests, faults, notes } = accessLog.decode(input.value, data);
+  /* Shows what some lines mean, and gives what decode() says of them. */
+  accessLog.show = (text) => {
+    const answer = accessLog.decode(text, data);
     byId("decoder-answer").replaceChildren(
-      ...notes.map((note) => make("p", "", note)),
-      ...requests.map(requestSection),
-      ...faults.map(faultSection),
+      ...answer.notes.map((note) => make("p", "", note)),
+      ...answer.requests.map(requestSection),
+      ...answer.faults.map(faultSection),
     );
+    return answer;
+  };
+
+  function show() {
+    const { requests, faults, notes } = accessLog.show(input.value);
     const said = [...requests.map((request) => request.verdict), ...faults.map((f) => f.message)];
     byId("decoder-status").textContent = [...notes, ...said.slice(0, 3)].join(" ");
   }
 
-  byId("decoder").addEventListener("submit", (event) => {
-    event.preventDefault();
-    show();
-    const answer = byId("decoder-answer");
-    if (answer.getBoundingClientRect().top > window.innerHeight / 2) {
-      answer.scrollIntoView();
-    }
-  });
-  byId("decoder").addEventListener("reset", () => {
-    byId("decoder-answer").replaceChildren();
-    byId("decoder-status").textContent = "";
-    input.focus();
-  });
-  input.addEventListener("input", (event) => {
-    if (event.inputType === "insertFromPaste" || event.inputType === "insertFromDrop") {
-      show();
-    }
-  });
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+  function listen() {
+    byId("decoder").addEventListener("submit", (event) => {
       event.preventDefault();
       show();
-    }
-  });
-  document.querySelectorAll("#decoder [data-example]").forEach((button) => {
-    button.addEventListener("click", () => {
-      input.value = data.examples[Number(button.dataset.example)];
-      show();
+      const answer = byId("decoder-answer");
+      if (answer.getBoundingClientRect().top > window.innerHeight / 2) {
+        answer.scrollIntoView();
+      }
     });
-  });
+    byId("decoder").addEventListener("reset", () => {
+      byId("decoder-answer").replaceChildren();
+      byId("decoder-status").textContent = "";
+      input.focus();
+    });
+    input.addEventListener("input", (event) => {
+      if (event.inputType === "insertFromPaste" || event.inputType === "insertFromDrop") {
+        show();
+      }
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        show();
+      }
+    });
+    document.querySelectorAll("#decoder [data-example]").forEach((button) => {
+      button.addEventListener("click", () => {
+        input.value = data.examples[Number(button.dataset.example)];
+        show();
+      });
+    });
+  }
+
+  if (input) {
+    listen();
+  }
 }

@@ -127,9 +127,7 @@ def visit_form(writer: HTML5Translator, node: DecoderForm) -> None:
         for number, title in enumerate(node["titles"])
     )
     words = {name: escape(text) for name, text in data["words"].items()}
-    # Nothing in a script element ends it but "</script", so no "<" is left as it is.
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    writer.body.append(FORM.format(**words, buttons=" ".join(buttons), data=text))
+    writer.body.append(FORM.format(**words, buttons=" ".join(buttons), data=script_text(data)))
     raise nodes.SkipNode
 
 
@@ -154,10 +152,18 @@ def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[s
     return data
 
 
+def script_text(value: Any) -> str:
+    """A value as JSON for a script element: nothing ends that but "</script", so no "<" is left."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+
+
 def add_script(
-    app: Sphinx, _page: str, _template: str, _context: dict[str, Any], doctree: nodes.Node | None
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.Node | None
 ) -> None:
-    """Load the script on the pages that have the form, and on no others."""
+    """Load the script on the pages that have the form; give the search page its data."""
+    source = Path(app.srcdir)
+    if page == "search" and (source / access_log.TEXTS).exists():
+        context["log_data"] = script_text(script_data(source, Page(app, page).link))
     if doctree is not None and any(doctree.findall(DecoderForm)):
         app.add_js_file("decoder.js", loading_method="defer")
 
