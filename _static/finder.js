@@ -1,149 +1,305 @@
-/* The search page: finds exact strings in the lines of the book, which finder-index.js has.
+/* The search page: it takes what somebody has in the clipboard, and ranks the pages of the book.
 
-   The pure part is finder.find(query, pages) and finder.isLogLine(text). The page's part only makes
-   elements and sets their text, so nothing that is typed can become markup. */
+   The pure part is finder.find(query). finder-index.js hands it the words of all sections, and
+   finder/….js the lines of a page, which only show: the order does not wait for them. The page's
+   part makes elements and sets their text, so nothing that is typed can become markup. */
 
 "use strict";
 
 const finder = (() => {
-  const KINDS = { title: 50, symptom: 40, section: 20, line: 10 };
-  const CHAPTER = 25; // chapters before pages of reference
-  const LIMIT = 4; // lines that a page shows
-  const RANKS = { within: 0, word: 1, typed: 2 }; // within a word, a word, a word in the typed case
-  const ONE_WORD = /[\p{L}\p{N}]{2}/u; // codes are words with an underscore between them
+  const SHOWN = 8; // results
+  const LINES = 4; // of each of them
+  const OTHERS = 2; // sections beside the best one that these may be from
+  // What a word counts by where it is, or by how sure it is; chosen by tests/book/searches.yaml.
+  const POINTS = { heading: 2.3, title: 1.2, tag: 1.2, lead: 0.4, page: 0.2, similar: 0.8 };
+  const CHAPTER = 1.3; // chapters before pages of reference
+  const SYMPTOM = { chapter: 3, entry: 9 }; // a body of an answer first leads to its flag
+  const LENGTH = { share: 0.5, power: 0.75 }; // what long sections lose for having many words
+  const LEAD = 2; // sections that tell what a page is about
+  const FUZZY = { from: 4, long: 8 }; // letters of words that may differ by one letter, and by two
+  const LONGEST = 4000; // letters of a query that are read
+  const NAME = /[\p{L}\p{N}]+(?:[-_][\p{L}\p{N}]+)*(?:\.(?:yaml|console)\b)?/gu;
+  const ENDING = /(?<=...)(?:ings?|ions?|ed|es|e|(?<![sui])s)$/;
+  const kept = new Map(); // the lines of pages by their names
+  let book; // the index, with what begin() makes of it
 
-  /* The same number of letters, so that places in it are places in the text. */
-  function plain(text) {
-    return text.replace(/[‘’]/g, "'").replace(/[“”]/g, '"').replace(/\s/g, " ");
-  }
+  // From a text to words
 
-  /* A text of the book, plain, as it is and in lower case; kept, since each key that is typed asks. */
-  const known = new Map();
-  function bothCases(text) {
-    if (!known.has(text)) {
-      const typed = plain(text);
-      known.set(text, { typed, low: typed.toLowerCase() });
-    }
-    return known.get(text);
-  }
-
-  /* Whether a place in a text is within a word. */
-  function isWithin(text, at) {
-    return ONE_WORD.test(text.slice(Math.max(at - 1, 0), at + 1));
-  }
-
-  /* The best place of a needle in a text, as {at: [start, end], rank}, or nothing. */
-  function place(text, needle) {
-    const { typed, low } = bothCases(text);
-    const lower = needle.toLowerCase();
-    let best;
-    let start = low.indexOf(lower);
-    while (start >= 0 && best?.rank !== RANKS.typed) {
-      const end = start + needle.length;
-      const isWord = !isWithin(typed, start) && !isWithin(typed, end);
-      const rank = isWord ? RANKS[typed.startsWith(needle, start) ? "typed" : "word"] : RANKS.within;
-      if (!best || rank > best.rank) {
-        best = { at: [start, end], rank };
-      }
-      start = low.indexOf(lower, end);
-    }
-    return best;
-  }
-
-  /* Where in a text all of the needles are, in its order, and the lowest of their ranks; nothing if
-     one is missing. */
-  function places(text, needles) {
-    const found = needles.map((needle) => place(text, needle));
-    return found.every(Boolean)
-      ? {
-          at: found.map(({ at }) => at).sort((a, b) => a[0] - b[0]),
-          rank: Math.min(...found.map(({ rank }) => rank)),
-        }
-      : undefined;
-  }
-
-  /* The texts of a page that have all of the needles, those of the highest rank first. Once some have
-     them as words, what is within words is noise. */
-  function matches(page, needles) {
-    const found = [];
-    const look = (kind, text, section) => {
-      const there = places(text, needles);
-      if (there) {
-        found.push({ kind, text, section, ...there });
-      }
-    };
-    look("title", page.title, page.sections[0]);
-    page.sections.forEach((section, index) => {
-      if (index > 0) {
-        look("section", section.title, section);
-      }
-      section.lines.forEach((line) => look("line", line, section));
+  /* The words of a text in lower case and without endings, as finder.py has them: of a name such as
+     directResponse or virtual-service its parts and the whole, as [{word, at: [start, end]}]. */
+  function words(text) {
+    return [...text.matchAll(NAME)].flatMap((match) => {
+      const at = [match.index, match.index + match[0].length];
+      const apart = match[0]
+        .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
+        .replace(/([A-Z])([A-Z][a-z])/g, "$1 $2");
+      const parts = apart.toLowerCase().split(/[-_. ]/);
+      const found = parts.map((part) => ({ word: stem(part), at }));
+      const whole = { word: stem(parts.join("")), at, isWhole: true };
+      return parts.length > 1 ? [...found, whole] : found;
     });
-    const words = found.filter(({ rank }) => rank > RANKS.within);
-    return (words.length > 0 ? words : found).sort((one, two) => two.rank - one.rank);
   }
 
-  function result(page, found, needles) {
-    const [{ rank }] = found;
-    const best = found.filter((match) => match.rank === rank);
-    const isSymptom = page.symptoms.some((text) => places(text, needles)?.rank >= rank);
-    const kinds = new Set([...best.map((match) => match.kind), ...(isSymptom ? ["symptom"] : [])]);
-    const kind = [...kinds].reduce((sum, each) => sum + KINDS[each], 0);
+  function stem(word) {
+    return word === "https" ? word : word.replace(ENDING, "");
+  }
+
+  /* The same without the wholes. */
+  function parts(text) {
+    return words(text).filter(({ isWhole }) => !isWhole).map(({ word }) => word);
+  }
+
+  // From the index to units, which are what results lead to: chapters, and entries of reference
+
+  function begin(index) {
+    const places = index.places.split(" ").map((steps) => {
+      let at = 0;
+      return new Set(steps.split(",").map((step) => (at += Number(step))));
+    });
+    const list = index.words.split(" ");
+    const lengths = places.flatMap((sections) => [...sections]);
+    const sizes = new Map();
+    lengths.forEach((place) => sizes.set(place, (sizes.get(place) ?? 0) + 1));
+    book = {
+      list,
+      places: new Map(list.map((word, at) => [word, places[at]])),
+      count: sizes.size,
+      blanks: new RegExp(index.blanks, "g"),
+      ignored: new Set(index.ignored.map(stem)),
+      synonyms: Object.entries(index.synonyms).map(([typed, said]) => [parts(typed), parts(said)]),
+    };
+    const average = lengths.length / sizes.size;
+    let place = 0;
+    book.units = index.pages.flatMap((page) => {
+      const sections = page.sections.map(([id, title], number) => {
+        const size = (LENGTH.share * (sizes.get(place) ?? 0)) / average + 1 - LENGTH.share;
+        const words = new Set(parts(title));
+        return { id, title, number, words, place: place++, length: size ** LENGTH.power };
+      });
+      const groups = page.isChapter ? [sections] : sections.map((section) => [section]);
+      return groups.map((sections) => unit(page, sections));
+    });
+  }
+
+  function unit(page, sections) {
     return {
       page,
-      rank,
-      score: kind + (page.chapter ? CHAPTER : 0) + Math.min(best.length, 9),
-      matches: found.filter((match) => match.kind !== "title").slice(0, LIMIT),
-      count: found.length,
+      sections,
+      words: new Set(parts(page.title)),
+      name: new Set(parts(sections[0].title.split(":")[0])), // the letters of a flag
+      tags: new Set(parts(page.tags.join(" "))),
+      symptoms: page.symptoms
+        .filter(([, number]) => sections.some((section) => section.number === number))
+        .map(([text, number]) => ({ pieces: pieces(text), number }))
+        .filter(({ pieces }) => pieces.length > 0),
     };
   }
 
-  function inOrder(results) {
-    return results.sort((one, two) => two.rank - one.rank || two.score - one.score);
+  function keep(name, lines) {
+    kept.set(name, lines);
   }
 
-  /* The pages with a line that has all of the needles. */
-  function search(pages, needles) {
-    const results = pages
-      .map((page) => ({ page, found: matches(page, needles) }))
-      .filter(({ found }) => found.length > 0)
-      .map(({ page, found }) => result(page, found, needles));
-    return inOrder(results);
+  /* A known symptom as the words between its blanks. */
+  function pieces(text) {
+    return text.split(book.blanks).map(parts).filter((piece) => piece.length > 0);
   }
 
-  /* The pages with all of the words, on whatever lines; each shows the lines of the rarest word. */
-  function scattered(pages, words) {
-    const results = pages
-      .map((page) => ({ page, byWord: words.map((word) => matches(page, [word])) }))
-      .filter(({ byWord }) => byWord.every((found) => found.length > 0))
-      .map(({ page, byWord }) => {
-        const rarest = byWord.reduce((one, two) => (two.length < one.length ? two : one));
-        return result(page, rarest, words);
+  // From a query to words of the book
+
+  /* Whether the words of the pieces stand in a list of words, in the order of the pieces. */
+  function contains(list, pieces) {
+    let from = 0;
+    return pieces.every((piece) => {
+      const fits = (_, at) => at >= from && piece.every((word, next) => list[at + next] === word);
+      const at = list.findIndex(fits);
+      from = at + piece.length;
+      return at >= 0;
+    });
+  }
+
+  /* How rare a word of the book is. */
+  function rarity(word) {
+    return Math.log(book.count / (book.places.get(word)?.size ?? 1));
+  }
+
+  /* The words of the book that a query stands for, each with its points. */
+  function meanings(query) {
+    const found = new Map();
+    const add = (word, share) => {
+      found.set(word, Math.max(found.get(word) ?? 0, share * rarity(word)));
+    };
+    words(query.replace(book.blanks, " ")).forEach(({ word }) => {
+      if (book.places.has(word)) {
+        add(word, 1);
+      } else if (!book.ignored.has(word)) {
+        similar(word).forEach((other) => add(other, POINTS.similar));
+      }
+    });
+    const said = parts(query);
+    const meant = book.synonyms.filter(([typed]) => contains(said, [typed]));
+    meant
+      .flatMap(([, words]) => words)
+      .filter((word) => book.places.has(word))
+      .forEach((word) => add(word, 1));
+    return found;
+  }
+
+  /* The words of the book that begin with a word, as one types; else the nearest with its first
+     letter. */
+  function similar(word) {
+    if (word.length < FUZZY.from || /^\d+$/.test(word)) {
+      return [];
+    }
+    const begun = book.list.filter((other) => other.startsWith(word));
+    if (begun.length > 0) {
+      return begun.slice(0, LINES);
+    }
+    const limit = word.length < FUZZY.long ? 1 : 2;
+    const near = book.list
+      .filter((other) => other[0] === word[0] && Math.abs(other.length - word.length) <= limit)
+      .map((other) => ({ other, away: distance(word, other) }))
+      .filter(({ away }) => away <= limit);
+    const least = Math.min(...near.map(({ away }) => away));
+    return near.filter(({ away }) => away === least).map(({ other }) => other);
+  }
+
+  /* How many letters to change, add, take away or swap to get from one word to the other. */
+  function distance(one, other) {
+    let before = [];
+    let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+    for (let i = 1; i <= one.length; i += 1) {
+      const next = [i];
+      for (let j = 1; j <= other.length; j += 1) {
+        const same = one[i - 1] === other[j - 1] ? 0 : 1;
+        const isSwap = i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1];
+        const swapped = isSwap ? before[j - 2] + 1 : Infinity;
+        next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + same, swapped));
+      }
+      [before, row] = [row, next];
+    }
+    return row[other.length];
+  }
+
+  // From words to results
+
+  function sum(values) {
+    return values.reduce((total, value) => total + value, 0);
+  }
+
+  /* What the words of a query count in a unit: in its best section, and in its title, its subjects
+     and the rest of it. */
+  function weigh(unit, wanted) {
+    const has = (section, word) => book.places.get(word).has(section.place);
+    const some = (sections) => (word) => sections.some((section) => has(section, word));
+    const points = (test) =>
+      sum([...wanted].filter(([word]) => test(word)).map(([, value]) => value));
+    const sections = unit.sections
+      .map((section) => {
+        const heading = points((word) => section.words.has(word) && has(section, word));
+        const inside = points((word) => has(section, word)) + (POINTS.heading - 1) * heading;
+        return { section, score: inside / section.length };
+      })
+      .sort((one, two) => two.score - one.score);
+    const name = unit.page.isChapter ? unit.words : unit.name;
+    const page = points(some(unit.sections));
+    const score =
+      sections[0].score +
+      POINTS.page * page +
+      POINTS.lead * points(some(unit.sections.slice(0, LEAD))) +
+      POINTS.title * points((word) => name.has(word)) +
+      POINTS.tag * points((word) => unit.tags.has(word));
+    return { score, page, sections: sections.map(({ section }) => section) };
+  }
+
+  /* The known symptoms of a unit that a query has, the longest one first. To an entry its own name
+     is one, if the query is no more than that. */
+  function known(unit, said) {
+    const isNamed = ({ title }) => said.length > 0 && contains(parts(title), [said]);
+    const names = unit.page.isChapter ? [] : unit.sections.filter(isNamed);
+    return unit.symptoms
+      .filter(({ pieces }) => contains(said, pieces))
+      .concat(names.map(({ number }) => ({ pieces: [said], number })))
+      .map(({ pieces, number }) => ({ number, score: sum(pieces.flat().map(rarity)) }))
+      .sort((one, two) => two.score - one.score);
+  }
+
+  function rank(unit, wanted, said) {
+    const { score, page, sections } = weigh(unit, wanted);
+    const symptoms = known(unit, said);
+    const symptom = sum(symptoms.map((one) => one.score));
+    const { isChapter } = unit.page;
+    const points = isChapter
+      ? CHAPTER * score + SYMPTOM.chapter * symptom
+      : score + SYMPTOM.entry * symptom;
+    return { unit, page, sections, points, symptom: symptoms[0]?.number };
+  }
+
+  function isKnown({ symptom }) {
+    return Number(symptom !== undefined);
+  }
+
+  /* The best results for a query, the best one first: the page, the section that fits best, and if
+     that one is an entry, which the page has many of. */
+  function find(query) {
+    const text = query.slice(0, LONGEST).replace(/\\[nrt"]/g, " ");
+    const wanted = meanings(text);
+    const said = parts(text);
+    return book.units
+      .map((unit) => rank(unit, wanted, said))
+      .filter(({ page, symptom }) => page > 0 || symptom !== undefined)
+      .sort((one, two) => isKnown(two) - isKnown(one) || two.points - one.points)
+      .slice(0, SHOWN)
+      .map(({ unit, sections, symptom }) => {
+        const section = sections.find(({ number }) => number === symptom) ?? sections[0];
+        const others = sections.filter((one) => one !== section).slice(0, OTHERS);
+        return { page: unit.page, section, isEntry: !unit.page.isChapter, others, wanted };
       });
-    return inOrder(results);
   }
 
-  /* Gives {pages, isExact}: pages with a line that has exactly the query; else with a line that has
-     all of its words; else with all of its words. What has them as words, not within others, comes
-     first: a flag such as UT is in "route", too. */
-  function find(query, pages) {
-    const phrase = plain(query).trim().replace(/ +/g, " ");
-    if (phrase === "") {
-      return { pages: [], isExact: true };
-    }
-    const exact = search(pages, [phrase]);
-    if (exact.length > 0) {
-      return { pages: exact, isExact: true };
-    }
-    const words = phrase.split(" ");
-    const near = search(pages, words);
-    return { pages: near.length > 0 ? near : scattered(pages, words), isExact: false };
+  /* The lines of a result that have the most of the query, once its page's are there, each with the
+     places of the matches and the rarest of them; of an entry its first line, too. */
+  function lines({ page, section, isEntry, others, wanted }) {
+    const seen = new Set();
+    const found = [section, ...others].flatMap((section) => {
+      const texts = kept.get(page.name)?.[section.number] ?? [];
+      return texts.map((text) => ({ section, text, ...matches(text, wanted) }));
+    });
+    const first = isEntry ? found.slice(0, 1) : [];
+    const best = found
+      .filter(({ points }) => points > 0)
+      .sort((one, two) => two.points - one.points);
+    return [...first, ...best]
+      .filter(({ text }) => !seen.has(text) && seen.add(text))
+      .slice(0, LINES);
+  }
+
+  function matches(text, wanted) {
+    const found = words(text).filter(({ word }) => wanted.has(word));
+    const points = sum([...new Set(found.map(({ word }) => word))].map((word) => wanted.get(word)));
+    const rarest = [...found].sort((one, two) => wanted.get(two.word) - wanted.get(one.word))[0];
+    const at = joined(found.map((one) => one.at), text);
+    return { points, at, rarest: rarest?.at ?? [0, 0] };
+  }
+
+  /* Places in a text, those made one between which nothing but a blank stands. */
+  function joined(places, text) {
+    const found = [];
+    places.forEach(([from, to]) => {
+      const last = found.at(-1);
+      if (last && (from < last[1] || text.slice(last[1], from).trim() === "")) {
+        last[1] = Math.max(last[1], to);
+      } else {
+        found.push([from, to]);
+      }
+    });
+    return found;
   }
 
   /* Whether a text looks like a line of an access log: time and quoted request, or the request and
-     its status, or JSON. Its own time and id are in no line of the book. */
+     its status, or JSON. */
+  const TIME = String.raw`\[\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "`;
   const LOG_LINES = [
-    /\[\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/,
+    new RegExp(TIME),
     /"[A-Z-]+ \S+ HTTP\/[\d.]+" \d/,
     /"(start_time|response_code|response_flags)" *:/,
   ];
@@ -151,13 +307,20 @@ const finder = (() => {
     return LOG_LINES.some((pattern) => pattern.test(text));
   }
 
-  return { find, isLogLine };
+  /* Lines of an access log as they were before the field made blanks of their ends. */
+  function apart(text) {
+    return text.replace(new RegExp(` (?=${TIME})`, "g"), "\n");
+  }
+
+  return { begin, keep, find, lines, words, isLogLine, apart };
 })();
 
 if (typeof document !== "undefined") {
   const AROUND = 110; // letters that are shown on each side of a match
-  const form = document.getElementById("finder");
-  const input = document.getElementById("finder-words");
+  const byId = (id) => document.getElementById(id);
+  const form = byId("finder");
+  const input = byId("finder-words");
+  const scripts = new Map(); // by their addresses, as promises
 
   function make(name, className, ...children) {
     const element = document.createElement(name);
@@ -174,21 +337,30 @@ if (typeof document !== "undefined") {
     return element;
   }
 
-  function fill(text, values) {
-    return text.replace(/\{([a-z]+)\}/g, (mark, name) => values[name] ?? mark);
+  /* Runs a script once; what comes of it is whether it was there. */
+  function load(address) {
+    if (!scripts.has(address)) {
+      const script = make("script");
+      script.src = address;
+      const loaded = new Promise((resolve) => {
+        script.onload = () => resolve(true);
+        script.onerror = () => resolve(false);
+      });
+      scripts.set(address, loaded);
+      document.head.append(script);
+    }
+    return scripts.get(address);
   }
 
-  /* A line around its first match, with every match marked. */
-  function excerpt({ text, at }) {
-    const start = Math.max(0, at[0][0] - AROUND);
-    const end = Math.min(text.length, at[0][1] + AROUND);
+  /* A line around its rarest match, with every match marked. */
+  function excerpt({ text, at, rarest }) {
+    const start = Math.max(0, rarest[0] - AROUND);
+    const end = Math.min(text.length, rarest[1] + AROUND);
     const parts = [start > 0 ? "…" : ""];
     let place = start;
-    at.filter(([from, to]) => from >= place && to <= end).forEach(([from, to]) => {
-      if (from >= place) {
-        parts.push(text.slice(place, from), make("mark", "", text.slice(from, to)));
-        place = to;
-      }
+    at.filter(([from, to]) => from >= start && to <= end).forEach(([from, to]) => {
+      parts.push(text.slice(place, from), make("mark", "", text.slice(from, to)));
+      place = to;
     });
     parts.push(text.slice(place, end), end < text.length ? "…" : "");
     return parts;
@@ -196,39 +368,55 @@ if (typeof document !== "undefined") {
 
   /* To the section, and in it to the line: a text fragment, with words that make it unique, since
      the list of chapters has the titles of sections, too. */
-  function address(page, { kind, section, text, at }) {
-    const [from, to] = at[0];
-    const after = text.slice(to, to + AROUND).split(" ").slice(0, 4).join(" ");
-    const words = encodeURIComponent(text.slice(from, to) + after).replace(/-/g, "%2D");
-    return `${page.url}#${section.id}${kind === "line" ? `:~:text=${words}` : ""}`;
+  function address(page, { section, text, rarest }) {
+    const words = text.slice(rarest[0], rarest[1] + AROUND).split(" ").slice(0, 5).join(" ");
+    return `${page.url}#${section.id}:~:text=${encodeURIComponent(words).replace(/-/g, "%2D")}`;
   }
 
-  function item({ page, matches, count }) {
-    const lines = matches.map((match) => {
-      const isTop = match.section === page.sections[0];
-      const section = isTop ? [] : [make("small", "", match.section.title)];
-      const line = make("code", "", ...excerpt(match));
-      return make("li", "", link(address(page, match), ...section, line));
+  function item(result) {
+    const { page, section, isEntry } = result;
+    const lines = finder.lines(result).map((line) => {
+      const isInTitle = isEntry && line.section === section;
+      const name = isInTitle ? [] : [make("small", "", line.section.title)];
+      return make("li", "", link(address(page, line), ...name, make("code", "", ...excerpt(line))));
     });
-    const more = count - matches.length;
-    const isCut = more > 0 && matches.length > 0;
-    const rest = isCut ? [make("small", "", fill(form.dataset.more, { count: more }))] : [];
-    return make("li", "", link(page.url, page.title), make("ul", "", ...lines), ...rest);
+    const titles = new Set([page.title, ...(isEntry ? [section.title] : [])]);
+    const top = link(isEntry ? `${page.url}#${section.id}` : page.url, [...titles].join(": "));
+    return make("li", "", top, make("ul", "", ...lines));
   }
 
-  function show() {
-    const { pages, isExact } = finder.find(input.value, finderIndex);
-    const lines = pages.reduce((sum, page) => sum + page.count, 0);
-    const { none, some, words } = form.dataset;
-    const found = fill(isExact ? some : words, { pages: pages.length, lines });
-    const said = pages.length === 0 ? none : found;
-    document.getElementById("finder-status").textContent = input.value.trim() === "" ? "" : said;
-    document.getElementById("finder-found").replaceChildren(...pages.map(item));
-    const isElsewhere = pages.length === 0 || finder.isLogLine(input.value);
-    document.getElementById("finder-elsewhere").hidden = !isElsewhere;
+  /* Shows what a line of an access log means, as the decoder says it, and gives its verdict. */
+  function decode(text) {
+    const isLine = finder.isLogLine(text);
+    byId("finder-elsewhere").hidden = !isLine && text !== "";
+    byId("decoder-answer").replaceChildren();
+    return isLine ? accessLog.show(finder.apart(text)).requests[0]?.verdict : undefined;
   }
 
-  input.value = new URLSearchParams(location.search).get("q") ?? "";
+  async function show() {
+    const text = input.value.trim();
+    const verdict = decode(text);
+    const isThere = await load(form.dataset.index);
+    const results = isThere && text !== "" ? finder.find(text) : [];
+    const fill = () => byId("finder-found").replaceChildren(...results.map(item));
+    if (text !== input.value.trim()) {
+      return;
+    }
+    const isNothing = text !== "" && results.length === 0;
+    const { none, some } = form.dataset;
+    const said = isNothing ? none : some.replace("{count}", results.length);
+    byId("finder-status").textContent = text === "" ? "" : [verdict, said].filter(Boolean).join(" ");
+    byId("finder-none").hidden = !isNothing;
+    fill();
+    await Promise.all(results.map(({ page }) => load(`finder/${page.name}.js`)));
+    if (text === input.value.trim()) {
+      fill();
+    }
+  }
+
+  if (input.value === "") {
+    input.value = new URLSearchParams(location.search).get("q") ?? "";
+  }
   input.addEventListener("input", show);
   input.focus();
   show();

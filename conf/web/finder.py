@@ -1,20 +1,27 @@
-"""Makes what the search page searches: every line of the book, as it stands, with its section.
+"""Makes what the search page searches: the words of the book by section, and its lines by page.
 
-`_static/finder.js` looks in it for exact strings, which an index of words would not find: flags
-with their status, codes, log lines, file names. It comes as a script, since a page that was opened
-as a file may load no data.
+`_static/finder.js` ranks by the words, which are one file, and shows lines of the pages that it
+found, each of which has a file of its own: the book may grow, and a search loads what it shows. All
+are scripts, since a page that was opened as a file may load no data.
+
+What the search knows beside the book stands in `book/reference/search.yaml`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from chapter.tags import tags_of
+from data_files import read_yaml
 from docutils import nodes
-from reference import symptoms
+from reference import response_flags, symptoms
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -25,7 +32,14 @@ from sphinx.util.typing import ExtensionMetadata
 _ = get_translation("extensions")
 
 INDEX = "finder-index.js"
+LINES = "finder"  # the folder with the lines of each page
+KNOWN = "reference/search.yaml"
+NOTHING: dict[str, Any] = {"blanks": ["(?!)"], "synonyms": {}, "ignored": ""}  # of another book
+SYMPTOMS = "reference/symptoms"  # it repeats what the pages have that it leads to
 
+NAME = re.compile(r"[^\W_]+(?:[-_][^\W_]+)*(?:\.(?:yaml|console)\b)?")
+HUMPS = (re.compile(r"([a-z0-9])([A-Z])"), re.compile(r"([A-Z])([A-Z][a-z])"))
+ENDING = re.compile(r"(?<=...)(?:ings?|ions?|ed|es|e|(?<![sui])s)$")
 
 FORM = """\
 <form class="search" role="search" action="{page}">
@@ -51,35 +65,136 @@ class Finder(SphinxDirective):
         return [addnodes.only("", nodes.raw("", form, format="html"), expr="html")]
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of a page with the lines that are in no smaller one."""
+
+    id: str
+    title: str
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the book; `symptoms` are texts, each with the number of the section that has it."""
+
+    name: str
+    title: str
+    tags: list[str]
+    sections: list[Section]
+    symptoms: list[tuple[str, int]]
+
+
 def write_index(app: Sphinx, exception: Exception | None) -> None:
-    """Write the index beside the pages."""
+    """Write the words, and the lines of each page, beside the pages."""
     if exception or app.builder.name != "html":
         return
-    chapters = {chapter.docname: chapter for chapter in symptoms.read(Path(app.srcdir))}
-    pages = [
-        {
-            "url": app.builder.get_target_uri(name),
-            "title": app.env.titles[name].astext(),
-            "chapter": name.startswith(symptoms.PARTS),
-            "symptoms": [text for _kind, text in chapters[name].symptoms()]
-            if name in chapters
-            else [],
-            "sections": list(sections(app.env, app.env.get_doctree(name))),
-        }
-        for name in app.env.collect_relations()
-    ]
-    text = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))
-    (Path(app.outdir) / INDEX).write_text(f"const finderIndex = {text};\n", encoding="utf-8")
+    source, out = Path(app.srcdir), Path(app.outdir)
+    known = read_yaml(source / KNOWN) if (source / KNOWN).exists() else NOTHING
+    blanks, ignored = "|".join(known["blanks"]), known["ignored"].split()
+    pages = list(read(app.env, source))
+    places = index(pages, re.compile(blanks), {stem(word) for word in ignored})
+    value = {
+        "blanks": blanks,
+        "ignored": ignored,
+        "synonyms": known["synonyms"],
+        "pages": [summary(page, app.builder.get_target_uri(page.name)) for page in pages],
+        "words": " ".join(places),
+        "places": " ".join(",".join(steps(numbers)) for numbers in places.values()),
+    }
+    write_script(out / INDEX, "finder.begin", value)
+    for page in pages:
+        lines = [section.lines for section in page.sections]
+        write_script(out / LINES / f"{page.name}.js", "finder.keep", page.name, lines)
 
 
-def sections(env: BuildEnvironment, document: nodes.document) -> Iterator[dict[str, Any]]:
+def write_script(path: Path, function: str, *values: Any) -> None:
+    """Write a script that calls a function."""
+    texts = [json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{function}({','.join(texts)});\n", encoding="utf-8")
+
+
+def read(env: BuildEnvironment, source: Path) -> Iterator[Page]:
+    """The pages of the book in their order."""
+    chapters = {chapter.docname: chapter for chapter in symptoms.read(source)}
+    for name in env.collect_relations():
+        if name == SYMPTOMS:
+            continue
+        found = list(sections(env, env.get_doctree(name)))
+        declared = chapters[name].declared if name in chapters else {}
+        texts = [text for kind, texts in declared.items() if kind != "not" for text in texts]
+        placed = [(text, place(text, found)) for text in texts]
+        if name == response_flags.EXAMPLE:
+            placed = list(flag_symptoms(source, [section.id for section in found]))
+        yield Page(name, env.titles[name].astext(), tags_of(env, name), found, placed)
+
+
+def flag_symptoms(source: Path, ids: list[str]) -> Iterator[tuple[str, int]]:
+    """What leads to a flag's section: bodies of answers."""
+    for flag in response_flags.read(source):
+        number = ids.index(response_flags.anchor(flag.flag))
+        yield from ((body, number) for body in flag.bodies)
+
+
+def place(text: str, found: list[Section]) -> int:
+    """The number of the first section that shows a text; what none shows is the whole page's."""
+    shown = (number for number, one in enumerate(found) if any(text in line for line in one.lines))
+    return next(shown, 0)
+
+
+def summary(page: Page, url: str) -> dict[str, Any]:
+    """What the index has of a page, beside its words."""
+    return {
+        "name": page.name,
+        "url": url,
+        "title": page.title,
+        "tags": page.tags,
+        "isChapter": page.name.startswith(symptoms.PARTS),
+        "sections": [[section.id, section.title] for section in page.sections],
+        "symptoms": page.symptoms,
+    }
+
+
+def index(pages: list[Page], blank: re.Pattern[str], ignored: set[str]) -> dict[str, list[int]]:
+    """All words in their order, each with the numbers of its sections, counted through the book."""
+    places: dict[str, list[int]] = {}
+    every = (section for page in pages for section in page.sections)
+    for number, section in enumerate(every):
+        text = "\n".join([section.title, *section.lines])
+        for word in set(words(blank.sub(" ", text))) - ignored:
+            places.setdefault(word, []).append(number)
+    return dict(sorted(places.items()))
+
+
+def steps(numbers: list[int]) -> Iterator[str]:
+    """The first number, and by how much each is above the one before it."""
+    yield from (str(after - before) for before, after in pairwise([0, *numbers]))
+
+
+def words(text: str) -> Iterator[str]:
+    """The words of a text in lower case and without endings; `finder.js` has the same function.
+
+    Of a name such as directResponse or virtual-service they are its parts and the whole.
+    """
+    for name in NAME.findall(text):
+        apart = HUMPS[1].sub(r"\1 \2", HUMPS[0].sub(r"\1 \2", name))
+        parts = re.split(r"[-_. ]", apart.lower())
+        yield from map(stem, parts)
+        if len(parts) > 1:
+            yield stem("".join(parts))
+
+
+def stem(word: str) -> str:
+    """A word without its ending, but for `https`."""
+    return word if word == "https" else ENDING.sub("", word)
+
+
+def sections(env: BuildEnvironment, document: nodes.document) -> Iterator[Section]:
     """The sections of a page in their order, each with the lines that are in no smaller one."""
     for section in document.findall(nodes.section):
-        yield {
-            "id": section["ids"][0],
-            "title": section[0].astext(),
-            "lines": [line for child in section[1:] for line in lines(env, child) if line],
-        }
+        shown = [line for child in section[1:] for line in lines(env, child) if line]
+        yield Section(section["ids"][0], section[0].astext(), shown)
 
 
 def lines(env: BuildEnvironment, node: nodes.Node) -> Iterator[str]:
@@ -87,7 +202,7 @@ def lines(env: BuildEnvironment, node: nodes.Node) -> Iterator[str]:
     if isinstance(node, nodes.row):
         yield " | ".join(" ".join(lines(env, entry)) for entry in node.children)
     elif isinstance(node, nodes.literal_block | nodes.paragraph | nodes.caption | nodes.term):
-        yield from map(str.rstrip, words(env, node).splitlines())
+        yield from map(str.rstrip, text_of(env, node).splitlines())
     elif not is_left_out(node):
         for child in node.children:
             yield from lines(env, child)
@@ -99,7 +214,7 @@ def is_left_out(node: nodes.Node) -> bool:
     return other or isinstance(node, nodes.section | nodes.Invisible | nodes.raw)
 
 
-def words(env: BuildEnvironment, node: nodes.Node) -> str:
+def text_of(env: BuildEnvironment, node: nodes.Node) -> str:
     """The text of a node; links that show a page's title have none yet."""
     found = []
     for part in node.findall():

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+import searching
 import weights
 import yaml
 from bs4 import BeautifulSoup
@@ -22,10 +23,11 @@ from data_files import Fault
 from lab.files import transcript
 from lab.files.example import load
 from lab.paths import EXAMPLES, RECORDINGS, ROOT
-from py_mini_racer import MiniRacer
 from reference import decoder
 from reference.response_flags import TEXTS as FLAG_TEXTS
+from searching import Finder, misses, searches
 from tinyhtml5.parser import HTMLParser
+from web import finder as finder_index
 
 FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
 
@@ -252,121 +254,161 @@ def test_pages_of_subjects_list_the_chapters_that_name_them(
 
 
 @pytest.fixture(scope="module")
-def finder(html: Path) -> Iterator[MiniRacer]:
-    """The script of the search page with the index of the book."""
-    context = MiniRacer()
-    context.eval((html / "finder-index.js").read_text())
-    context.eval((html / "_static" / "finder.js").read_text())
-    yield context
-    context.close()
-
-
-def found(finder: MiniRacer, query: str) -> list[tuple[str, list[str]]]:
-    """The pages that a query finds, best first, each with the lines that are shown."""
-    answer = finder.eval(f"JSON.stringify(finder.find({json.dumps(query)}, finderIndex))")
-    return [
-        (item["page"]["url"], [match["text"] for match in item["matches"]])
-        for item in json.loads(str(answer))["pages"]
-    ]
+def finder(html: Path) -> Iterator[Finder]:
+    """The search with the index of the book."""
+    finder = Finder(html)
+    yield finder
+    finder.close()
 
 
 @pytest.mark.parametrize(
     ("query", "page"),
     [
-        ("503 NC", "debugging/access-logs.html"),
-        ("filter_chain_not_found", "problems/duplicate-tls-hosts.html"),
-        ("internal_redirect", "practices/internal-redirect.html"),
-        ("Internal redirect failed: invalid location", "practices/internal-redirect.html"),
-        ("cluster_specifier", "practices/internal-redirect.html"),
-        ("IST0109", "practices/route-order.html"),
-        ("IST0131", "practices/route-order.html"),
-        ("HTTPMatchRequests conflict", "practices/route-order.html"),
+        ("503 NC", "debugging/access-logs"),
+        ("filter_chain_not_found", "reference/response-flags#nr"),
+        ("internal_redirect", "practices/internal-redirect"),
+        ("Internal redirect failed: invalid location", "practices/internal-redirect"),
+        ("cluster_specifier", "practices/internal-redirect"),
+        ("IST0109", "practices/route-order"),
+        ("IST0131", "practices/route-order"),
+        ("HTTPMatchRequests conflict", "practices/route-order"),
         (
             "upstream_reset_before_response_started{connection_termination}",
-            "problems/upstream-connection-termination.html",
+            "problems/upstream-connection-termination",
         ),
-        ("verify_SAN_list", "problems/plaintext-to-tls.html"),
-        ("configmap://", "problems/plaintext-to-tls.html"),
-        ("double TLS", "problems/plaintext-to-tls.html"),
-        ("cluster_not_found", "problems/external-name.html"),
-        ("ExternalName", "problems/external-name.html"),
-        ("no alternative certificate subject name", "problems/external-name.html"),
-        ("IST0134", "problems/external-name.html"),
-        ("preserveHttp1HeaderCase", "practices/header-case.html"),
-        ("proper_case_words", "practices/header-case.html"),
-        ("PreserveCaseFormatterConfig", "practices/header-case.html"),
-        ("high-target-port.yaml", "problems/gateway-tcp-port.html"),
-        ("1-health-check.console", "tricks/direct-response.html"),
-        ("no virtual service bound to gateway", "problems/gateway-tcp-port.html"),
-        ("IST0118", "problems/server-speaks-first.html"),
-        ("protocolDetectionTimeout", "problems/server-speaks-first.html"),
-        ("SMTPServerDisconnected: Connection unexpectedly", "problems/server-speaks-first.html"),
-        ("access_log_flush_interval", "tricks/tcp-access-log.html"),
-        ("filter_chain_is_being_removed", "tricks/tcp-access-log.html"),
-        ("TcpPeriodic", "tricks/tcp-access-log.html"),
-        ("Response flags", "reference/response-flags.html"),
-        ("gateway's TCP port", "problems/gateway-tcp-port.html"),
+        ("verify_SAN_list", "problems/plaintext-to-tls"),
+        ("configmap://", "problems/plaintext-to-tls"),
+        ("double TLS", "problems/plaintext-to-tls"),
+        ("cluster_not_found", "problems/external-name"),
+        ("ExternalName", "problems/external-name"),
+        ("no alternative certificate subject name", "problems/external-name"),
+        ("IST0134", "problems/external-name"),
+        ("preserveHttp1HeaderCase", "practices/header-case"),
+        ("proper_case_words", "practices/header-case"),
+        ("PreserveCaseFormatterConfig", "practices/header-case"),
+        ("high-target-port.yaml", "problems/gateway-tcp-port"),
+        ("1-health-check.console", "tricks/direct-response"),
+        ("no virtual service bound to gateway", "problems/gateway-tcp-port"),
+        ("IST0118", "problems/server-speaks-first"),
+        ("protocolDetectionTimeout", "problems/server-speaks-first"),
+        ("SMTPServerDisconnected: Connection unexpectedly", "problems/server-speaks-first"),
+        ("access_log_flush_interval", "tricks/tcp-access-log"),
+        ("filter_chain_is_being_removed", "tricks/tcp-access-log"),
+        ("TcpPeriodic", "tricks/tcp-access-log"),
+        ("Response flags", "reference/response-flags#response-flags"),
+        ("gateway's TCP port", "problems/gateway-tcp-port"),
     ],
 )
-def test_search_finds_exact_strings_and_shows_their_lines(
-    query: str, page: str, finder: MiniRacer
-) -> None:
-    [(first, lines), *_] = found(finder, query)
-    assert first == page
-    plain = [line.replace("’", "'").lower() for line in lines]
-    assert all(query.lower() in line for line in plain)
-    assert lines or query.lower() in {"response flags", "gateway's tcp port"}
+def test_search_finds_names_codes_and_words(query: str, page: str, finder: Finder) -> None:
+    assert finder.find(query)[0] == page
 
 
-def test_every_symptom_finds_its_chapter_first(finder: MiniRacer) -> None:
+def test_search_shows_the_right_page_first(finder: Finder) -> None:
+    count = len(list(searches()))
+    assert count >= 120
+    missed = [(one.text, finder.find(one.text)[:3]) for one in misses(finder, 1)]
+    assert len(missed) <= 0.05 * count, missed
+
+
+def test_search_shows_the_right_page_among_the_first_three(finder: Finder) -> None:
+    assert [(one.text, finder.find(one.text)[:3]) for one in misses(finder, 3)] == []
+
+
+def test_every_chapter_has_searches_and_each_leads_to_what_there_is(html: Path) -> None:
+    named = [right for one in searches() for right in one.right]
+    for chapter in CHAPTERS:
+        assert named.count(f"{chapter.parent.name}/{chapter.stem}") >= 3, chapter
+    for right in {*named}:
+        page, _, entry = right.partition("#")
+        text = (html / f"{page}.html").read_text()
+        assert not entry or f'id="{entry}"' in text, right
+
+
+def test_nothing_is_searched_twice() -> None:
+    texts = Counter(one.text for one in searches())
+    assert [text for text, count in texts.items() if count > 1] == []
+
+
+def test_script_and_index_take_the_same_words_of_a_text(finder: Finder) -> None:
+    lines = {
+        line for path in (ROOT / "book").rglob("*.md") for line in path.read_text().split("\n")
+    }
+    lines |= {one.text for one in searches()} | {"TLSRoute HTTPSPort ab_Cd-e.yaml x.console é_Ünï"}
+    text = "\n".join(sorted(lines))
+    assert [one["word"] for one in finder.call("words", text)] == [*finder_index.words(text)]
+
+
+def test_every_symptom_finds_its_chapter_before_all_but_a_flag(finder: Finder) -> None:
     for chapter in CHAPTERS:
         for texts in front_matter(chapter)["symptoms"].values():
             for text in texts:
-                pages = [url for url, _ in found(finder, text)]
-                rank = pages.index(f"{chapter.parent.name}/{chapter.stem}.html")
-                assert all(not url.startswith("reference/") for url in pages[:rank]), text
+                pages = finder.find(text)
+                before = pages[: pages.index(f"{chapter.parent.name}/{chapter.stem}")]
+                assert all(not page.startswith("reference/") for page in before[1:]), text
 
 
 FLAGS = [item["flag"] for item in yaml.safe_load((ROOT / "book" / FLAG_TEXTS).read_text())]
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_flag_alone_finds_first_what_has_it_as_a_word(flag: str, finder: MiniRacer) -> None:
-    pattern = rf"(?<![^\W_]){flag}(?![^\W_])"
-    typed, word = re.compile(pattern), re.compile(pattern, re.IGNORECASE)
-    results = found(finder, flag)
-    ranks = [
-        [2 if typed.search(line) else 1 if word.search(line) else 0 for line in lines]
-        for _, lines in results
-    ]
-    [(first, _), *_] = results
-    assert first == "reference/response-flags.html" or not first.startswith("reference/")
-    assert ranks[0][0] == 2
-    assert ranks == [sorted(page, reverse=True) for page in ranks]
-    assert [page for page in ranks if page[0] > 0 and 0 in page] == []
-    assert [page[0] for page in ranks] == sorted((page[0] for page in ranks), reverse=True)
+def test_flag_alone_finds_its_entry_first(flag: str, finder: Finder) -> None:
+    assert finder.find(flag)[0] == f"reference/response-flags#{flag.lower()}"
 
 
-def test_search_falls_back_to_all_words_of_what_was_typed(finder: MiniRacer) -> None:
-    [(first, lines), *_] = found(finder, "connection 503 termination UC")
-    assert first == "problems/upstream-connection-termination.html"
-    assert lines
+def test_search_shows_the_lines_that_have_the_most_of_it(finder: Finder) -> None:
+    lines, *_ = finder.lines("connection 503 termination UC")
+    assert "503 UC" in lines[0]
+    assert len({*lines}) == len(lines)
+    means, body, *_ = finder.lines("reset reason: protocol error")[0]
+    assert means.startswith("What the upstream answered is not valid HTTP")
+    assert "reset reason: protocol error" in body
 
 
-def test_search_finds_nothing_where_nothing_is(finder: MiniRacer) -> None:
-    assert found(finder, "no such words xyzzy") == []
-    assert found(finder, "  ") == []
+@pytest.mark.parametrize("query", ["xyzzy", "  ", "", "what is this", "网格 服务 错误", "!!", "<"])
+def test_search_finds_nothing_where_nothing_is(query: str, finder: Finder) -> None:
+    assert finder.find(query) == []
 
 
-def test_search_knows_lines_of_a_log_that_no_page_has(finder: MiniRacer) -> None:
+@pytest.mark.parametrize(
+    "own", ["10.9.8.7:4711", "2031-02-03T04:05:06.7Z", "a1b2c3d4-1111-2222-3333-444455556666"]
+)
+def test_what_is_somebody_s_own_changes_no_result(own: str, finder: Finder) -> None:
+    text = "reset reason: connection termination"
+    assert finder.find(f"{own} {text}") == finder.find(text)
+
+
+def test_digits_match_no_part_of_an_id(finder: Finder, html: Path) -> None:
+    known = json.loads((html / searching.INDEX).read_text().partition("(")[2].rpartition(")")[0])
+    ids = re.compile(r"(?=.*\d)[0-9a-f]{9,}|\d{1,3}(\.\d{1,3}){3}")
+    assert [word for word in known["words"].split() if ids.fullmatch(word)] == []
+    assert "reference/response-flags#nfcf" not in finder.find("delayed connect error: 113")
+
+
+def test_every_synonym_leads_to_words_of_the_book(finder: Finder) -> None:
+    known = yaml.safe_load((ROOT / "book" / finder_index.KNOWN).read_text())
+    assert [meant for meant in known["synonyms"].values() if not finder.find(meant)] == []
+    typed = [finder.find(typed) for typed in known["synonyms"]]
+    assert [] not in typed
+
+
+def test_index_of_the_search_is_small(html: Path) -> None:
+    assert searching.weight(html) <= 80_000
+
+
+def test_search_knows_lines_of_a_log_that_no_page_has(finder: Finder) -> None:
     lines = {line for path in EXAMPLES.glob("*/*/*.console") for line in decoder.lines(path)}
     cut = {line.partition("] ")[2] for line in lines if " HTTP/1.1" in line}
     assert {line[0] for line in lines | cut} == {"[", "{", '"'}
     for line in lines | cut:
         own = re.sub(r"20\d\d-\d\d-\d\d", "2031-02-03", line)
-        assert finder.eval(f"finder.isLogLine({json.dumps(own)})"), line
+        assert finder.call("isLogLine", own), line
     others = ["503 UC", "no healthy upstream", '"GET / HTTP/1.1"', "[2026-11-23] x", '{"a": 1}']
-    assert not any(finder.eval(f"finder.isLogLine({json.dumps(text)})") for text in others)
+    assert not any(finder.call("isLogLine", text) for text in others)
+
+
+def test_lines_of_a_log_in_one_field_are_taken_apart(finder: Finder) -> None:
+    line = '[2031-02-03T04:05:06.789Z] "GET / HTTP/1.1" 503 UC x'
+    assert finder.call("apart", f"{line} {line}") == f"{line}\n{line}"
 
 
 # The examples
