@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import searching
 import weights
 from bs4 import BeautifulSoup
 from cluster.ready import built
@@ -112,6 +113,19 @@ def _weights() -> None:
         print(f"\n{'first view of a page, compressed':44}{'kB':>8}{'aim':>8}")
         for weight, path in sorted(rows, reverse=True):
             print(f"{path.relative_to(pages).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
+        print_search(pages)
+
+
+def print_search(pages: Path) -> None:
+    """Prints how often the search of a built edition is right, and what its index weighs."""
+    count = len(list(searching.searches()))
+    finder = searching.Finder(pages)
+    print(f"\n{f'the search, {count} tried':44}{'found':>8}{'aim':>8}")
+    for among, aim in ((1, 95), (3, 100)):
+        share = 100 - 100 * len(searching.misses(finder, among)) / count
+        print(f"{f'right page among the first {among}, %':44}{share:>8.1f}{aim:>8}")
+    finder.close()
+    print(f"{'index, compressed, kB':44}{searching.weight(pages) / 1000:>8.1f}{80:>8}")
 
 
 def print_ratings(tool: Path) -> None:
