@@ -212,9 +212,11 @@ const finder = (() => {
   }
 
   /* The known symptoms of a unit that a query has, the longest one first. To an entry its own name
-     is one, if the query is no more than that. */
+     is one, if the query is no more than that, but for a status as in "503 UC": a flag has more
+     causes than any chapter tells of. */
   function known(unit, said) {
-    const isNamed = ({ title }) => said.length > 0 && contains(parts(title), [said]);
+    const name = said.filter((word) => !/^[1-5]\d\d$/.test(word));
+    const isNamed = ({ title }) => name.length > 0 && contains(parts(title), [name]);
     const names = unit.page.isChapter ? [] : unit.sections.filter(isNamed);
     return unit.symptoms
       .filter(({ pieces }) => contains(said, pieces))

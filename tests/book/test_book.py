@@ -264,7 +264,8 @@ def finder(html: Path) -> Iterator[Finder]:
 @pytest.mark.parametrize(
     ("query", "page"),
     [
-        ("503 NC", "debugging/access-logs"),
+        ("503 NC", "reference/response-flags#nc"),
+        ("503 UC", "reference/response-flags#uc"),
         ("filter_chain_not_found", "reference/response-flags#nr"),
         ("internal_redirect", "practices/internal-redirect"),
         ("Internal redirect failed: invalid location", "practices/internal-redirect"),
