@@ -64,6 +64,10 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
         return f"{name.partition('::')[0]} {parameters}" if "::" in name else nodeid
 
 
+# Else the collector of garbage takes a third of the time in which pages are parsed.
+gc.set_threshold(100_000, 20, 100)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Gives the labs of each process that runs tests a network of their own.
 
