@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from lab.files.example import Example, load
 from lab.files.transcript import Step, Transcript
 from lab.machine.isolation import MACHINE, OWN, isolated
 from lab.objects.names import BRIDGE
-from lab.plays.play import Playing, playing, replay
+from lab.plays.play import Playing, differences, playing, replay
 from lab.programs.control_plane import set_levels
 
 ORDERS = "cluster/orders"
@@ -41,24 +41,29 @@ def play(example: Example) -> int:
         return running.server.answers.taken
 
 
-@pytest.fixture
-def changed(tmp_path: Path) -> Callable[[str, str, str], Example]:
-    """A copy of the example, with a text in one of its files replaced."""
-
-    def change(file: str, old: str, new: str) -> Example:
-        original = load(ORDERS)
-        folder = tmp_path / ORDERS
-        shutil.copytree(original.folder, folder)
+def copied(folder: Path, *changes: tuple[str, str, str]) -> Example:
+    """A copy of the example, with texts replaced: each in a file, an old and a new one."""
+    shutil.copytree(load(ORDERS).folder, folder)
+    for file, old, new in changes:
         (path,) = folder.glob(file)
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-        return Example(ORDERS, folder, folder / "recordings")
-
-    return change
+    return Example(ORDERS, folder, folder / "recordings")
 
 
-def test_an_example_of_the_cluster_is_replayed_and_nothing_is_left(traces: Traces) -> None:
-    assert play(load(ORDERS)) == TAKEN
+def test_two_replays_at_a_time_share_no_address_and_leave_nothing(
+    network: str, tmp_path: Path, traces: Traces
+) -> None:
+    # Comments may have changed since it was recorded.
+    example = copied(tmp_path / ORDERS, ("apps.yaml", "# Two", "# Another comment.\n# Two"))
+    with playing(example) as one:
+        if network == MACHINE:
+            assert play(load(ORDERS)) == TAKEN
+        else:
+            with pytest.raises(LabError, match="other labs in this network have all addresses"):
+                play(load(ORDERS))
+        replay(one, lambda _: None)
+        assert one.server.answers.taken == TAKEN
     traces.assert_nothing_left()
 
 
@@ -68,22 +73,40 @@ def test_the_pages_addresses_are_those_of_the_cluster() -> None:
     assert "10.52." not in said
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "differs"),
-    [
-        # what istiod sent decides what the proxies do
-        ("recordings/02/client-*.json", '"portValue": 8080', '"portValue": 8079', "1-call.console"),
-        ("recordings/02/istio-*.json", '"orders.example.com"', '"o.example.com"', "1-call.console"),
-        ("2-subset.console", "503 NC", "503 NR", "2-subset.console"),
-        ("apps.yaml", "order {self.path}", "order {self.path}!", "has changed since"),
-    ],
-)
-def test_a_change_is_noticed(
-    changed: Callable[[str, str, str], Example], file: str, old: str, new: str, differs: str
-) -> None:
-    with pytest.raises(LabError) as caught:
-        play(changed(file, old, new))
-    assert differs in str(caught.value)
+def test_each_change_is_noticed_and_nothing_else_differs(tmp_path: Path) -> None:
+    example = copied(
+        tmp_path / ORDERS,
+        # What istiod sent decides what the proxies do.
+        ("recordings/02/client-*.json", '"portValue": 8080', '"portValue": 8079'),
+        ("recordings/02/istio-*.json", '"orders.example.com"', '"o.example.com"'),
+        ("2-subset.console", "503 NC", "503 NR"),
+    )
+    with playing(example) as running:
+        found = list(differences(running, lambda _: None))
+    where = [(d.transcript, d.error.cause.partition("`")[2].partition("`")[0]) for d in found]
+    assert where == [
+        ("1-call.console", "kubectl exec deploy/client -c curl -- curl -s http://orders/1"),
+        ("1-call.console", "kubectl logs deploy/client -c istio-proxy --tail=1"),
+        ("1-call.console", "kubectl logs deploy/orders -c istio-proxy --tail=1"),
+        ("1-call.console", "curl -s -H 'host: orders.example.com' http://$GATEWAY/2"),
+        (
+            "1-call.console",
+            "kubectl -n istio-system logs deploy/istio-ingressgateway --tail=1",
+        ),
+        (
+            "1-call.console",
+            "curl -s -H 'host: orders.example.com' --request-target '/3#part' http://$GATEWAY/",
+        ),
+        ("2-subset.console", "kubectl logs deploy/client -c istio-proxy --tail=1"),
+        # The port that was changed is that of the later states too.
+        ("2-subset.console", "kubectl exec deploy/client -c curl -- curl -s http://orders/5"),
+    ]
+
+
+def test_a_manifest_whose_values_have_changed_is_not_played(tmp_path: Path) -> None:
+    change = ("apps.yaml", "order {self.path}", "order {self.path}!")
+    with pytest.raises(LabError, match="has changed since"):
+        play(copied(tmp_path / ORDERS, change))
 
 
 def own_layer(answer: int) -> dict[str, Any]:
@@ -97,10 +120,9 @@ def runtime(running: Playing, pod: str) -> Any:
     return json.loads(body)["entries"]
 
 
-def test_a_pod_has_its_own_bootstrap_by_an_annotation_or_by_its_configuration(
-    changed: Callable[[str, str, str], Example],
-) -> None:
-    example = changed("recordings/02/state.json", '"kind": "Pod"', '"kind": "Pod"')
+def with_own_bootstraps(folder: Path) -> Example:
+    """A copy in which the client has a bootstrap by annotation, and the orders by configuration."""
+    example = copied(folder)
     path = example.recordings / "02" / "state.json"
     objects = json.loads(path.read_text())
     pods = [item for item in objects if item.get("kind") == "Pod"]
@@ -114,21 +136,13 @@ def test_a_pod_has_its_own_bootstrap_by_an_annotation_or_by_its_configuration(
     path = example.recordings / "recording.json"
     bootstraps = {orders: {"layered_runtime": {"layers": [own_layer(43)]}}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"bootstraps": bootstraps}))
-    with playing(example) as running:
-        running.mesh.move_to(2)
-        assert runtime(running, "client-")["answer"]["final_value"] == "42"
-        assert runtime(running, "orders-")["answer"]["final_value"] == "43"
-        assert "answer" not in runtime(running, "istio-")
-
-
-def test_comments_may_change(changed: Callable[[str, str, str], Example]) -> None:
-    assert play(changed("apps.yaml", "# Two", "# Another comment.\n# Two")) == TAKEN
+    return example
 
 
 @pytest.fixture(scope="class")
-def running(network: str) -> Iterator[Playing]:  # noqa: ARG001 (one for each)
+def running(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playing]:
     """A mesh for all tests of a class, in which the example's pods run."""
-    with playing(load(ORDERS)) as running:
+    with playing(with_own_bootstraps(tmp_path_factory.mktemp(network) / ORDERS)) as running:
         running.mesh.move_to(2)
         yield running
 
@@ -144,6 +158,13 @@ class TestARunningMesh:
         assert running.mesh.number > state
         assert {name: proxy.pid for name, proxy in running.mesh.proxies.items()} == before
         assert all(Path(f"/proc/{pid}").exists() for pid in before.values())
+
+    def test_a_pod_has_its_own_bootstrap_by_an_annotation_or_by_its_configuration(
+        self, running: Playing
+    ) -> None:
+        assert runtime(running, "client-")["answer"]["final_value"] == "42"
+        assert runtime(running, "orders-")["answer"]["final_value"] == "43"
+        assert "answer" not in runtime(running, "istio-")
 
     def test_kubectl_says_which_exit_code_a_command_in_a_pod_had(self, running: Playing) -> None:
         call = "kubectl exec deploy/client -c curl -- curl -sS http://nowhere/"
@@ -183,15 +204,3 @@ def test_a_recording_has_no_key() -> None:
     assert not [text for text in texts if "PRIVATE KEY" in text or "privateKey" in text]
     heads = [json.loads(path.read_text()) for path in load(ORDERS).recordings.glob("*.json")]
     assert [head["istio"] for head in heads] == ["1.31"]
-
-
-def test_two_replays_at_a_time_share_no_address(network: str) -> None:
-    example = load(ORDERS)
-    with playing(example) as one:
-        if network == MACHINE:
-            with playing(example) as other:
-                replay(other, lambda _: None)
-        else:
-            with pytest.raises(LabError, match="other labs in this network have all addresses"):
-                play(example)
-        replay(one, lambda _: None)
