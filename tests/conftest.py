@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from bs4 import BeautifulSoup
 from lab.files import transcript
 from lab.files.example import Example, find_all, load
 from lab.files.masks import same
-from lab.files.recording import head
+from lab.files.recording import head, object_name
 from lab.machine.isolation import isolate, isolate_if_possible, isolated
 from lab.paths import ROOT
 from lab.plays.play import Playing
@@ -108,8 +110,12 @@ def play_first(running: Playing, count: int) -> None:
                 assert same(step.output, output), output
 
 
+Copy = Callable[..., Example]
+"""Takes the name of an example, and what else the copy depends on."""
+
+
 @pytest.fixture
-def copy_of(tmp_path: Path) -> Callable[[str], Example]:
+def copy_of(tmp_path: Path) -> Copy:
     """Copies an example with its recordings, to be changed and played."""
 
     def copy(name: str) -> Example:
@@ -121,9 +127,40 @@ def copy_of(tmp_path: Path) -> Callable[[str], Example]:
     return copy
 
 
-def environment(process: Path) -> str:
-    """The variables of a process, given by its folder in /proc."""
-    return (process / "environ").read_text(errors="replace")
+def only_transcript(example: Example, text: str) -> Path:
+    """Replaces an example's transcripts by one."""
+    for path in example.transcripts:
+        path.unlink()
+    path = example.folder / "1-call.console"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def small(copy_of: Copy) -> Copy:
+    """Copies an example as if some pods had not run, and the gateway's neither: fewer proxies."""
+
+    def copy(name: str, *without: str) -> Example:
+        example = copy_of(name)
+        pods = re.compile(rf"Pod ({'|'.join(('istio-system/istio-ingressgateway', *without))})-")
+        left_out = set()
+        for path in example.recordings.glob("*/state.json"):
+            items = {
+                item.get("name") or object_name(item): item for item in json.loads(path.read_text())
+            }
+            left_out |= (gone := set(filter(pods.match, items)))
+            left = [item for name, item in items.items() if name not in gone]
+            path.write_text(json.dumps(left, indent=1, sort_keys=True, ensure_ascii=False))
+        assert len(left_out) == 1 + len(without)
+        return example
+
+    return copy
+
+
+def of_process(pid: int | str, kind: str) -> str:
+    """The command line or the variables of a process: what is in a file of /proc."""
+    with open(f"/proc/{pid}/{kind}", errors="replace") as file:  # noqa: PTH123 (pathlib takes long)
+        return file.read()
 
 
 @cache
@@ -143,18 +180,17 @@ class Traces:
         """The command lines of running processes of the lab that contain the word."""
         mark = str(self.folder)
         found = []
-        for process in Path("/proc").glob("[0-9]*"):
+        for process in map(str, psutil.pids()):
             with contextlib.suppress(OSError):
-                command = (process / "cmdline").read_text(errors="replace").replace("\0", " ")
+                command = of_process(process, "cmdline").replace("\0", " ")
                 # The kernel takes five times as long for the variables.
-                if word in command and mark in command + environment(process):
+                if word in command and mark in command + of_process(process, "environ"):
                     found.append(command)
         return found
 
     def assert_nothing_left(self) -> None:
         # What is killed with the lab is gone a moment after it.
-        eventually(lambda: not self.processes())
-        assert self.processes() == []
+        assert eventually(lambda: not self.processes()), self.processes()
         assert list(self.folder.iterdir()) == []
 
 
@@ -259,7 +295,7 @@ def eventually(claim: Callable[[], object], seconds: float = 20.0) -> bool:
     while not claim():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import pty
 import re
@@ -12,16 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import Traces, eventually
+from conftest import Copy, Traces, eventually, only_transcript
 from lab.errors import LabError
 from lab.files.example import Example, find_all
 from lab.files.recording import load
-from lab.files.recording import object_name as titled
 from lab.mesh import container
 from lab.mesh.mesh import Mesh
 from lab.objects.pod import pods_in, shadow
@@ -32,12 +31,10 @@ from lab.programs.server import serve
 from lab.programs.shell import Shell
 
 ORDERS = "cluster/orders"
+CLIENT = "default/client"
 APPLY = "$ kubectl apply -f apps.yaml -f gateway.yaml{}\n"
-GATEWAY = re.compile(r"Pod istio-system/istio-ingressgateway-")
 START = APPLY.format(" > applied")
 INTERRUPTED = "lab: interrupted; everything that it started has ended\n"
-
-Copy = Callable[[str], Example]
 
 
 def start_lab(*words: str) -> subprocess.Popen[str]:
@@ -61,31 +58,6 @@ def said_on_failure(traces: Traces, *words: str) -> str:
     assert stderr.getvalue().startswith("lab: ")
     traces.assert_nothing_left()
     return stderr.getvalue().removeprefix("lab: ")
-
-
-def only_transcript(example: Example, text: str) -> Path:
-    """Replaces an example's transcripts by one."""
-    for path in example.transcripts:
-        path.unlink()
-    path = example.folder / "1-call.console"
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def small(copy_of: Copy) -> Copy:
-    """Copies an example as if no gateway had run: one proxy less to start."""
-
-    def copy(name: str) -> Example:
-        example = copy_of(name)
-        for path in example.recordings.glob("*/state.json"):
-            items = json.loads(path.read_text())
-            left = [item for item in items if not GATEWAY.match(item.get("name") or titled(item))]
-            assert len(left) == len(items) - 1
-            path.write_text(json.dumps(left, indent=1, sort_keys=True, ensure_ascii=False))
-        return example
-
-    return copy
 
 
 # Plays in a row
@@ -261,7 +233,7 @@ def test_a_port_of_a_gateway_in_use_is_named_in_envoys_words(copy_of: Copy, trac
 
 
 def test_a_port_of_a_container_in_use_is_named(small: Copy, traces: Traces) -> None:
-    example = small(ORDERS)
+    example = small(ORDERS, CLIENT)
     address = shadow(address_of(example, "orders"))
     with taken(address, 8080):
         failure = said_on_failure(traces, "play", str(example.folder))
@@ -333,7 +305,7 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
     said: str,
 ) -> None:
     monkeypatch.setattr(container, "_TIMEOUT", 2.0)
-    example = small(ORDERS)
+    example = small(ORDERS, CLIENT)
     state = example.recordings / "02" / "state.json"
     assert old in state.read_text()
     state.write_text(state.read_text().replace(old, new))
@@ -346,7 +318,7 @@ def test_a_container_that_does_not_run_is_named_with_the_reason(
 def test_a_container_that_ends_later_is_named_at_the_next_command(
     small: Copy, traces: Traces
 ) -> None:
-    example = small(ORDERS)
+    example = small(ORDERS, CLIENT)
     state = example.recordings / "02" / "state.json"
     later = (
         "import os, threading; threading.Timer(1, lambda: os._exit(3)).start()\\nimport http.server"
@@ -368,10 +340,14 @@ def test_a_container_that_ends_later_is_named_at_the_next_command(
 
 @dataclass
 class Phase:
-    """A transcript, and the word by which a process shows that the lab has come to the phase."""
+    """A transcript, and the word by which a process shows that the lab has come to the phase.
+
+    `without` are the pods that it does without.
+    """
 
     transcript: str
     word: str
+    without: tuple[str, ...] = ()
 
 
 STARTING = "while the mesh starts"
@@ -382,6 +358,7 @@ PHASES = {
         f"{START}$ kubectl exec deploy/orders -c orders -- "
         "python3 -c 'import time; time.sleep(31)'\n",
         "time.sleep(31)",
+        (CLIENT,),
     ),
     "in a curl without end": Phase(
         f"{START}$ kubectl exec deploy/client -c curl -- curl -sS telnet://orders:80\n",
@@ -392,7 +369,7 @@ PHASES = {
 
 def lab_in(phase: str, copy: Copy, traces: Traces) -> subprocess.Popen[str]:
     """A lab that has come to a phase."""
-    path = only_transcript(copy(ORDERS), PHASES[phase].transcript)
+    path = only_transcript(copy(ORDERS, *PHASES[phase].without), PHASES[phase].transcript)
     lab = start_lab("play", str(path.parent))
     assert eventually(lambda: traces.processes(PHASES[phase].word) or lab.poll() is not None)
     assert lab.poll() is None
@@ -416,6 +393,7 @@ def test_impatience_does_not_cut_the_ending_short(small: Copy, traces: Traces) -
     lab = lab_in("in a program in a pod", small, traces)
     while lab.poll() is None:
         lab.send_signal(signal.SIGINT)
+        time.sleep(0.00005)  # else this takes the processor from the lab
     assert lab.communicate() == ("", INTERRUPTED)
     assert lab.returncode == 130
     traces.assert_nothing_left()
