@@ -61,7 +61,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
             return "book"
         if file.endswith("test_examples.py"):
             return next(filter(parameters.startswith, _PLAYED), file)
-        if not file.endswith(("test_failures.py", "test_replay.py", "test_isolation.py")):
+        if not file.endswith(("test_failures.py", "test_replay.py")):
             return file
         return f"{name.partition('::')[0]} {parameters}" if "::" in name else nodeid
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
+from conftest import Copy, only_transcript
 from lab.errors import LabError
 from lab.machine import isolation
 from lab.paths import ROOT
 
 # A machine with a network, and rules as Docker, ufw and kube-proxy have them: they translate what
 # comes from containers, ask for the state of each connection, and lead the address of a Service to
-# a pod. Each lets the kernel track all connections.
+# a pod. Each lets the kernel track all connections. It runs the commands that it is told.
 MACHINE_WITH_RULES = """
+import json
+import os
 import socket
 import subprocess
 import sys
@@ -56,7 +62,10 @@ with socket.create_server(("127.0.0.1", 0)) as server:
         connection, _ = server.accept()
         connection.getsockopt(socket.SOL_IP, 80, 16)  # SO_ORIGINAL_DST fails if nothing tracks
         connection.close()
-sys.exit(subprocess.run(sys.argv[1:]).returncode)
+for line in sys.stdin:
+    command, variables = json.loads(line)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+    print(json.dumps([command, done.returncode, done.stdout, done.stderr]), flush=True)
 """
 # What a sidecar asks of a connection, before and after it is hidden, and in a process that follows.
 ASKS_THE_KERNEL = """
@@ -83,7 +92,7 @@ else:
     print(ask(), tracking.hide(), ask(), end=" ", flush=True)
     subprocess.run([*sys.orig_argv, "child"])
 """
-PLAY = [sys.executable, "-m", "lab", "play", "cluster/orders"]
+PLAY = [sys.executable, "-m", "lab", "play"]
 REFUSED = "allows no network namespace"
 CANNOT_TELL = re.compile("no such machine|unshare failed")  # where not even this is allowed
 
@@ -95,20 +104,73 @@ WITHOUT_NAMESPACES = ["unshare", "--map-root-user", "sh", "-c"]
 WITHOUT_NAMESPACES += ['echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"', "sh"]
 
 
-def run(*command: str, network: str = "") -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests"), "LAB_NETWORK": network}
+Done = subprocess.CompletedProcess[str]
+
+
+def variables(network: str) -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT / "tests"), "LAB_NETWORK": network}
+
+
+def run(*command: str, network: str = "") -> Done:
+    environment = os.environ | variables(network)
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def beside_rules(*command: str, network: str = "") -> subprocess.CompletedProcess[str]:
-    script = [sys.executable, "-W", "ignore", "-c", MACHINE_WITH_RULES]
-    return run(*script, *command, network=network)
+@dataclass
+class Machine:
+    """A machine with rules, or why there is none. Use it as a context manager."""
+
+    _process: subprocess.Popen[str] = field(init=False)
+    _missing: Done | None = None
+
+    def __enter__(self) -> Machine:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", MACHINE_WITH_RULES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | variables(""),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, *command: str, network: str = "") -> Done:
+        """Runs a command on this machine."""
+        assert self._process.stdin
+        assert self._process.stdout
+        if not self._missing:
+            print(json.dumps([command, variables(network)]), file=self._process.stdin, flush=True)
+            if answer := self._process.stdout.readline():
+                return Done(*json.loads(answer))
+            output, said = self._process.communicate()
+            self._missing = Done(command, self._process.returncode, output, said)
+        return self._missing
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture
+def play(small: Copy) -> list[str]:
+    """Plays a call through two sidecars, and what both say of it."""
+    example = small("cluster/orders")
+    calls = example.transcripts[0].read_text().partition("$ GATEWAY=")[0]
+    assert calls.count(" logs ") == 2
+    return [*PLAY, str(only_transcript(example, calls).parent)]
 
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("network", [isolation.OWN, isolation.MACHINE])
-def test_examples_play_beside_a_firewall_that_tracks_connections(network: str, user: str) -> None:
-    done = beside_rules(*USERS[user], *PLAY, network=network)
+def test_examples_play_beside_a_firewall_that_tracks_connections(
+    machine: Machine, play: list[str], network: str, user: str
+) -> None:
+    done = machine.run(*USERS[user], *play, network=network)
     if not CANNOT_TELL.search(done.stderr):
         assert (done.stderr, done.returncode) == ("", 0)
 
@@ -123,21 +185,27 @@ def test_each_port_is_for_anyone_to_use_in_a_network_of_the_labs_own() -> None:
         assert (done.stderr, done.stdout) == ("", "1024\n" if fixed else "0\n")
 
 
-def test_what_is_tracked_can_be_hidden_from_a_process_and_what_it_starts() -> None:
-    done = beside_rules(sys.executable, "-c", ASKS_THE_KERNEL)
+def test_what_is_tracked_can_be_hidden_from_a_process_and_what_it_starts(
+    machine: Machine,
+) -> None:
+    done = machine.run(sys.executable, "-c", ASKS_THE_KERNEL)
     if not CANNOT_TELL.search(done.stderr):
         assert (done.stderr, done.stdout) == ("", "127.0.0.1 None ENOENT ENOENT")
 
 
-def test_examples_play_where_namespaces_are_refused_and_a_line_says_so() -> None:
-    done = beside_rules(*WITHOUT_NAMESPACES, *PLAY)
+def test_examples_play_where_namespaces_are_refused_and_a_line_says_so(
+    machine: Machine, play: list[str]
+) -> None:
+    done = machine.run(*WITHOUT_NAMESPACES, *play)
     if not CANNOT_TELL.search(done.stderr):
         assert REFUSED in done.stderr
         assert (len(done.stderr.splitlines()), done.returncode) == (1, 0)
 
 
-def test_examples_play_where_there_is_loopback_alone_and_no_right_to_change_it() -> None:
-    done = run(*WITHOUT_NAMESPACES, *PLAY)
+def test_examples_play_where_there_is_loopback_alone_and_no_right_to_change_it(
+    play: list[str],
+) -> None:
+    done = run(*WITHOUT_NAMESPACES, *play)
     if not CANNOT_TELL.search(done.stderr):
         assert (bool(done.stderr), done.returncode) == (not isolation.isolated(), 0)
 
@@ -170,7 +238,7 @@ def test_the_machines_network_is_used_if_it_is_asked_for(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_network_is_refused_with_those_that_there_are() -> None:
-    done = run(*PLAY, network="owned")
+    done = run(*PLAY, "cluster/orders", network="owned")
     assert done.stderr == "lab: LAB_NETWORK is 'owned' (it is own or machine, or not set)\n"
     assert done.returncode == 1
 
