@@ -18,7 +18,7 @@ import yaml
 from bs4 import BeautifulSoup
 from chapter.examples import is_tabular
 from chapter.stamp import stamp_text
-from conftest import front_matter, start_sphinx
+from conftest import front_matter, run_sphinx
 from data_files import Fault
 from lab.files import transcript
 from lab.files.example import load
@@ -617,9 +617,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    build = start_sphinx(root / "book", root / "out", builder="dummy")
-    output, _ = build.communicate()
-    assert build.returncode != 0
+    code, output = run_sphinx(root / "book", root / "out")
+    assert code != 0
     return output.replace(f"{root.resolve()}/", "")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import start_sphinx
+from conftest import run_sphinx
 from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from lab.proxy.envoy import binary
@@ -178,9 +178,8 @@ def test_the_build_needs_either_a_line_or_a_reason(
         example = tmp_path / "examples" / response_flags.EXAMPLE
         example.mkdir(parents=True)
         (example / "1.console").write_text('$ call\n[now] "GET / HTTP/1.1" 503 UH why - "-"\n')
-    build = start_sphinx(source, tmp_path / "out", builder="dummy")
-    output, _ = build.communicate()
-    assert build.returncode != 0
+    code, output = run_sphinx(source, tmp_path / "out")
+    assert code != 0
     (line,) = output.splitlines()  # and no traceback
     assert "reference/response-flags.yaml: UH: needs either a recorded line or `unplayed`" in line
 

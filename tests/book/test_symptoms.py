@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import start_sphinx
+from conftest import run_sphinx
 from lab.paths import ROOT
 from reference.symptoms import PARTS, Chapter, links, markdown, read
 
@@ -58,9 +58,9 @@ def test_a_chapter_without_a_symptom_fails_the_build(tmp_path: Path) -> None:
     (book / "tricks" / "page.md").write_text("# Title\n")
     text = "# Book\n\n```{toctree}\ntricks/page\n```\n\n```{symptoms}\n```\n"
     (book / "index.md").write_text(text)
-    build = start_sphinx(book, tmp_path / "out", builder="dummy")
-    assert "tricks/page.md:1: WARNING: no symptom leads to this chapter" in build.communicate()[0]
-    assert build.returncode == 1
+    code, output = run_sphinx(book, tmp_path / "out")
+    assert "tricks/page.md:1: WARNING: no symptom leads to this chapter" in output
+    assert code == 1
 
 
 def test_every_page_of_the_book_is_read_and_chapters_first() -> None:

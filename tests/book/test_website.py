@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from bs4 import BeautifulSoup
+from conftest import run_sphinx
 from data_files import Fault
 from drawings import cards, pictures
 from lab.paths import ROOT
@@ -64,18 +64,10 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def sphinx(root: Path, out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    """Builds the HTML edition of a small book, with some settings."""
-    command = [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "-c", str(ROOT / "conf")]
-    command += [word for setting in settings for word in ("-D", setting)]
-    return subprocess.run([*command, str(root / "book"), str(out)], capture_output=True, text=True)
-
-
-def build(root: Path, *settings: str) -> Path:
+def build(root: Path, out: Path, *settings: str) -> Path:
     """The HTML edition of a small book, with some settings and no warning."""
-    done = sphinx(root, root / "html", *settings)
-    assert (done.returncode, done.stderr) == (0, "")
-    return root / "html"
+    assert run_sphinx(root / "book", out, "html", settings) == (0, "")
+    return out / "html"
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +93,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(project: Path) -> Path:
+def site(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(
         project,
+        tmp_path_factory.mktemp("site"),
         f"html_baseurl={ADDRESS}",
         f"history_links.Source={REPOSITORY}/blob/main/{{path}}",
         f"history_links.Report={REPOSITORY}/issues/new?title={{title}}&body={{page}}",
@@ -143,9 +136,8 @@ def test_links_of_the_settings_comment_work_as_they_stand_there(
     project: Path, tmp_path: Path
 ) -> None:
     settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
-    done = sphinx(project, tmp_path, f"html_baseurl={ADDRESS}", *settings)
-    assert (done.returncode, done.stderr) == (0, "")
-    found = links(tmp_path / "part" / "first.html", ".about a")
+    site = build(project, tmp_path, f"html_baseurl={ADDRESS}", *settings)
+    found = links(site / "part" / "first.html", ".about a")
     del found["gateway"]
     guide = "https://example.org/guide"
     assert found == {
@@ -159,9 +151,9 @@ def test_links_of_the_settings_comment_work_as_they_stand_there(
 
 def test_report_without_the_site_s_address_is_warned_of(project: Path, tmp_path: Path) -> None:
     settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
-    done = sphinx(project, tmp_path, *settings)
-    assert done.returncode != 0
-    [line] = done.stderr.splitlines()
+    code, output = run_sphinx(project / "book", tmp_path, "html", settings)
+    assert code != 0
+    [line] = output.splitlines()
     assert "history_links: Report a problem has {page}" in line
     assert "[history]" in line
 
@@ -248,7 +240,7 @@ def test_without_git_and_address_the_site_leaves_out_what_needs_them(
             )
         },
     )
-    site = build(tmp_path)
+    site = build(tmp_path, tmp_path)
     assert list(links(site / "part" / "first.html", ".about a")) == ["gateway"]
     assert "Last changed" not in page(site / "part" / "first.html").get_text()
     absent = ("changes.xml", "sitemap.xml", cards.FOLDER)
