@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,20 +57,29 @@ def commit(root: Path, *files: str) -> str:
     return git(root, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Example]:
-    """Five examples of one minute each, which no recent commit touched."""
-    git(tmp_path, "init")
-    names = [f"part/{letter}" for letter in "abcde"]
-    examples = [Example(n, tmp_path / "examples" / n, tmp_path / "recordings" / n) for n in names]
-    for example in examples:
-        example.recordings.mkdir(parents=True)
-        (example.recordings / "recording.json").write_text('{"seconds": 60}')
-    commit(tmp_path, *(f"examples/{name}/1-a.console" for name in names))
+NAMES = [f"part/{letter}" for letter in "abcde"]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with five examples of one minute each, which no recent commit touched."""
+    root = tmp_path_factory.mktemp("history")
+    git(root, "init")
+    for name in NAMES:
+        (root / "recordings" / name).mkdir(parents=True)
+        (root / "recordings" / name / "recording.json").write_text('{"seconds": 60}')
+    commit(root, *(f"examples/{name}/1-a.console" for name in NAMES))
     for number in range(choosing.RECENT):
-        commit(tmp_path, f"engine-{number}.py")
+        commit(root, f"engine-{number}.py")
+    return root
+
+
+@pytest.fixture
+def repository(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Example]:
+    """The examples of a copy of that repository, for the test to go on with."""
+    shutil.copytree(history, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(choosing, "ROOT", tmp_path)
-    return examples
+    return [Example(n, tmp_path / "examples" / n, tmp_path / "recordings" / n) for n in NAMES]
 
 
 def played(examples: list[Example], minutes: float, since: str | None = None) -> list[str]:
