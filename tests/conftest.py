@@ -206,40 +206,34 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Traces:
     return Traces(folder)
 
 
-def start_sphinx(
-    source: Path,
-    out: Path,
-    builder: str = "html",
-    program: tuple[str, ...] = ("-m", "sphinx"),
-    **variables: str,
-) -> subprocess.Popen[str]:
-    """Start a build of a book as the Makefile does, in a process of its own."""
-    command = [sys.executable, *program, "-q", "-n", "-W", "--keep-going", "-c", str(CONF)]
-    command += ["-d", str(out / "doctrees"), "-b", builder, str(source), str(out / builder)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1"} | variables,
-    )
-
-
-# Builds the HTML edition, and then all that the compiler is given to make the PDF of.
-HTML_FIRST = (
-    "-c",
-    """
+# Builds the book for some builders, one after the other; without `pdf` among them, the PDF is empty
+# beside all that the compiler is given.
+_BUILD = """
 import sys
-from pathlib import Path
 from pdf import builder
 from sphinx.cmd.build import main
 
-builder.compile_pdf = lambda *_: b""
-*options, source, out = sys.argv[1:]
-sys.exit(main([*options, source, out])
-    or main([*options, "-b", "typst", source, str(Path(out).with_name("typst"))]))
-""",
-)
+names, out, *words = sys.argv[1:]
+if "pdf" not in names:
+    builder.compile_pdf = lambda *_: b""
+for name in names.replace("pdf", "typst").split():
+    if code := main([*words, "-d", f"{out}/doctrees", "-b", name, f"{out}/{name}"]):
+        sys.exit(code)
+"""
+
+
+def start_build(out: Path, names: str, **variables: str) -> subprocess.Popen[str]:
+    """Start builds of the book as the Makefile does, in a process of their own."""
+    command = [sys.executable, "-c", _BUILD, names, str(out), "-q", "-n", "-W", "--keep-going"]
+    return subprocess.Popen(
+        [*command, "-c", str(CONF), str(ROOT / "book")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ
+        | {"SOURCE_DATE_EPOCH": "1795000000", "NO_COLOR": "1", "PYTHONPATH": str(CONF)}
+        | variables,
+    )
 
 
 def run_sphinx(
@@ -305,12 +299,12 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     and the PDF is empty.
     """
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    book = ROOT / "book"
-    again = start_sphinx(book, two, program=HTML_FIRST, TZ="LATER-24", PYTHONPATH=str(CONF))
-    for builder in ("typst", "html"):
-        build = start_sphinx(book, one, builder, TZ="UTC0")
+    builds = (
+        start_build(one, "pdf html", TZ="UTC0"),
+        start_build(two, "html typst", TZ="LATER-24"),
+    )
+    for build in builds:
         assert (build.communicate()[0], build.returncode) == ("", 0)
-    assert (again.communicate()[0], again.returncode) == ("", 0)
     return one, two
 
 

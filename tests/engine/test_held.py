@@ -23,16 +23,25 @@ WHY = "the kubelet ends its pods"
 CALL, SCRIPT = "1-call.console", "end.sh"
 
 
-@pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
-    """An example of the cluster, recorded as one that no replay plays, with a script."""
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an example of the cluster, recorded as one that no replay plays."""
+    root = tmp_path_factory.mktemp("held")
     original = example.load(ORDERS)
-    folder = tmp_path / ORDERS
+    folder = root / ORDERS
     shutil.copytree(original.folder, folder, ignore=shutil.ignore_patterns("recordings"))
     (folder / "lab.yaml").write_text(f"held: {WHY}\n")
     (folder / SCRIPT).write_text("kubectl delete pod --all\n")
-    copy = Example(ORDERS, folder, tmp_path / "recordings")
+    copy = Example(ORDERS, folder, root / "recordings")
     states.save(copy.recordings, recording(copy, original))
+    return root
+
+
+@pytest.fixture
+def held(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Example:
+    """A copy of it, with a script."""
+    shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+    copy = Example(ORDERS, tmp_path / ORDERS, tmp_path / "recordings")
     monkeypatch.setattr(commands, "load", lambda _: copy)
     return copy
 
