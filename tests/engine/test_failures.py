@@ -340,38 +340,35 @@ def test_a_container_that_ends_later_is_named_at_the_next_command(
 
 @dataclass
 class Phase:
-    """A transcript, and the word by which a process shows that the lab has come to the phase.
+    """A transcript, and the words by which processes show that the lab has come to the phase.
 
     `without` are the pods that it does without.
     """
 
     transcript: str
-    word: str
+    words: tuple[str, ...]
     without: tuple[str, ...] = ()
 
 
 STARTING = "while the mesh starts"
+PROGRAM, SLEEP = "kubectl exec deploy/orders -c orders -- python3 -c", "time.sleep(31)"
+CURL = "kubectl exec deploy/client -c curl -- curl -sS telnet://orders:80"
 PHASES = {
-    STARTING: Phase("$ true\n", "envoy/_bin/envoy"),
-    "in a command": Phase("$ sleep 30\n", "sleep 30"),
-    "in a program in a pod": Phase(
-        f"{START}$ kubectl exec deploy/orders -c orders -- "
-        "python3 -c 'import time; time.sleep(31)'\n",
-        "time.sleep(31)",
-        (CLIENT,),
-    ),
-    "in a curl without end": Phase(
-        f"{START}$ kubectl exec deploy/client -c curl -- curl -sS telnet://orders:80\n",
-        "curl --disable",
+    STARTING: Phase("$ true\n", ("envoy/_bin/envoy",)),
+    "in a command": Phase("$ sleep 30\n", ("sleep 30",)),
+    "in a program in a pod, and in a curl without end": Phase(
+        f"{START}$ {PROGRAM} 'import time; {SLEEP}' & {CURL}\n", (SLEEP, "curl --disable")
     ),
 }
+IN_A_PROGRAM = Phase(f"{START}$ {PROGRAM} 'import time; {SLEEP}'\n", (SLEEP,), (CLIENT,))
 
 
-def lab_in(phase: str, copy: Copy, traces: Traces) -> subprocess.Popen[str]:
+def lab_in(phase: Phase, copy: Copy, traces: Traces) -> subprocess.Popen[str]:
     """A lab that has come to a phase."""
-    path = only_transcript(copy(ORDERS, *PHASES[phase].without), PHASES[phase].transcript)
+    path = only_transcript(copy(ORDERS, *phase.without), phase.transcript)
     lab = start_lab("play", str(path.parent))
-    assert eventually(lambda: traces.processes(PHASES[phase].word) or lab.poll() is not None)
+    for word in phase.words:
+        assert eventually(lambda word=word: traces.processes(word) or lab.poll() is not None)  # type: ignore[misc]
     assert lab.poll() is None
     return lab
 
@@ -382,7 +379,7 @@ def test_an_interrupted_lab_ends_with_all_that_it_started(
     copy_of: Copy, small: Copy, traces: Traces, phase: str, number: signal.Signals
 ) -> None:
     # The gateway is what starts first.
-    lab = lab_in(phase, copy_of if phase == STARTING else small, traces)
+    lab = lab_in(PHASES[phase], copy_of if phase == STARTING else small, traces)
     lab.send_signal(number)
     assert lab.communicate() == ("", INTERRUPTED)
     assert lab.returncode == 130
@@ -390,7 +387,7 @@ def test_an_interrupted_lab_ends_with_all_that_it_started(
 
 
 def test_impatience_does_not_cut_the_ending_short(small: Copy, traces: Traces) -> None:
-    lab = lab_in("in a program in a pod", small, traces)
+    lab = lab_in(IN_A_PROGRAM, small, traces)
     while lab.poll() is None:
         lab.send_signal(signal.SIGINT)
         time.sleep(0.00005)  # else this takes the processor from the lab
@@ -418,14 +415,14 @@ def test_an_interruption_that_comes_before_all_is_read_in_is_answered_too(traces
 
 
 def test_a_killed_lab_takes_its_proxies_and_containers_with_it(small: Copy, traces: Traces) -> None:
-    lab = lab_in("in a program in a pod", small, traces)
+    lab = lab_in(IN_A_PROGRAM, small, traces)
     assert traces.processes("envoy/_bin/envoy")
     assert traces.processes("server.py")
     lab.kill()
     lab.communicate()
     assert eventually(lambda: not traces.processes("envoy/_bin/envoy"))
     assert eventually(lambda: not traces.processes("server.py"))
-    assert eventually(lambda: not traces.processes("time.sleep(31)"))
+    assert eventually(lambda: not traces.processes(SLEEP))
 
 
 # A reader's shell
@@ -504,22 +501,14 @@ def terminal(small: Copy, traces: Traces) -> Iterator[Terminal]:
     traces.assert_nothing_left()
 
 
-def test_a_reader_goes_on_where_the_transcripts_ended(terminal: Terminal) -> None:
+def test_a_reader_goes_on_where_the_transcripts_ended_and_ctrl_c_ends_what_runs_in_the_shell(
+    terminal: Terminal, traces: Traces
+) -> None:
     terminal.type('twice "$ANSWER"\n')
     assert terminal.shows("4 2 4 2")
     terminal.type("kubectl exec deploy/client -c curl -- curl -s http://orders/5\n")
     assert terminal.shows("order /5")
-    terminal.type("exit 7\n")
-    assert terminal.shows("the lab left 7.")
-
-
-def test_ctrl_c_ends_what_runs_in_the_readers_shell_and_not_the_shell(
-    terminal: Terminal, traces: Traces
-) -> None:
-    for command, word in (
-        ("sleep 30", "sleep 30"),
-        ("kubectl exec deploy/client -c curl -- curl -sS telnet://orders:80", "curl --disable"),
-    ):
+    for command, word in (("sleep 30", "sleep 30"), (CURL, "curl --disable")):
         terminal.type(command + "\n")
         assert eventually(lambda word=word: traces.processes(word))  # type: ignore[misc]
         terminal.type("\x03")
@@ -527,8 +516,8 @@ def test_ctrl_c_ends_what_runs_in_the_readers_shell_and_not_the_shell(
     assert terminal.shows("(lab) $ ")
     terminal.type("echo $((40 + 2)) here\n")
     assert terminal.shows("42 here")
-    terminal.type("exit\n")
-    assert terminal.shows("the lab left 0.")
+    terminal.type("exit 7\n")
+    assert terminal.shows("the lab left 7.")
 
 
 def test_sigterm_ends_the_readers_shell_and_what_runs_in_it(
