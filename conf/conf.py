@@ -27,6 +27,7 @@ extensions = [
     "myst_parser",
     "chapter.examples",
     "chapter.glance",
+    "chapter.numbers",
     "chapter.stamp",
     "chapter.tags",
     "data_files",

@@ -463,7 +463,8 @@ class Writer:
     def visit_container(self, node: nodes.container) -> str:
         if node.get("literal_block"):
             continued = string(_("continued from previous page"))
-            return self.captioned(f"listing.with(continued: {continued})", node)
+            mark = string(" ".join(["listing", self.docname, *node["ids"]]) if node["ids"] else "")
+            return self.captioned(f"listing.with(continued: {continued}, mark: {mark})", node)
         return self.content(node)
 
     # Pictures and tables

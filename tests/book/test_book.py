@@ -583,6 +583,16 @@ def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
     assert is_tabular(text) == tabular
 
 
+def test_listings_are_numbered_within_their_page(pages: dict[Path, BeautifulSoup]) -> None:
+    longest = 0
+    for path, page in pages.items():
+        numbers = page.select(".code-block-caption .caption-number")
+        found = [number.get_text().split()[-1] for number in numbers]
+        assert found == [str(place) for place in range(1, len(found) + 1)], path
+        longest = max(longest, len(found))
+    assert longest > 10
+
+
 # The checks that tie chapters to examples, each provoked in a book of one chapter
 
 FAULTY = """\
