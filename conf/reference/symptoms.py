@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-from reference import access_log
+from reference import access_log, response_flags
 from reference.response_flags import EXAMPLE as FLAGS
 from reference.response_flags import anchor
 
@@ -41,17 +42,25 @@ logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 PARTS = ("debugging", "problems", "practices", "tricks")
+# book.js shows it and filters by it; without scripts the tables are complete.
+FILTER = """\
+<p class="filter" hidden><label>{label} <input type="search" class="form-control"></label></p>
+"""
 FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
 CODE = re.compile(r"\[(IST\d{4})\]")
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A page, what its front matter says of symptoms by kind, and what its transcripts print."""
+    """A page, what its front matter says of symptoms by kind, and what its transcripts print.
+
+    `entries` are places in it that explain a part of them, each with what that part prints.
+    """
 
     docname: str
     declared: dict[str, list[str]]
     outputs: str
+    entries: tuple[tuple[str, str], ...] = ()
 
     def symptoms(self) -> Iterator[tuple[str, str]]:
         """Each symptom once, as its kind and its text."""
@@ -90,7 +99,11 @@ class Symptoms(SphinxDirective):
         for chapter in chapters:
             for fault in chapter.faults():
                 warn(fault, Path(self.env.srcdir) / f"{chapter.docname}.md")
-        return self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True)
+        label = escape(_("Words of what you see:"))
+        return [
+            nodes.raw("", FILTER.format(label=label), format="html"),
+            *self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True),
+        ]
 
 
 class IndexOfSymptoms(SphinxTransform):
@@ -152,7 +165,17 @@ def read_chapter(source: Path, path: Path) -> Chapter:
     docname = f"{path.parent.name}/{path.stem}"
     texts = sorted((source.parent / "examples" / docname).glob("*.console"))
     steps = (step for text in texts for step in read_transcript(text).steps)
-    return Chapter(docname, declared, "\n".join(line for step in steps for line in step.output))
+    outputs = "\n".join(line for step in steps for line in step.output)
+    return Chapter(docname, declared, outputs, tuple(entries(source, docname)))
+
+
+def entries(source: Path, docname: str) -> Iterator[tuple[str, str]]:
+    """The places of the page of all flags, in order, each with what was recorded of its flag."""
+    if docname == FLAGS:
+        recorded = list(response_flags.recorded(source.parent / "examples" / FLAGS))
+        for item in response_flags.read(source):
+            shown = [one.text for one in recorded if item.flag in one.line.flags]
+            yield anchor(item.flag), "\n".join(shown)
 
 
 def markdown(chapters: list[Chapter]) -> str:
@@ -160,23 +183,27 @@ def markdown(chapters: list[Chapter]) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for chapter in chapters:
         for symptom in chapter.symptoms():
-            found.setdefault(symptom, []).extend(links(chapter.docname, *symptom))
+            found.setdefault(symptom, []).extend(links(chapter, *symptom))
     lines: list[str] = []
     for kind, title in kinds().items():
         rows = sorted((text, links) for (of, text), links in found.items() if of == kind)
         if rows:
-            lines += [f"## {title}", "", f"| {_('What you see')} | {_('Chapter')} |", "|---|---|"]
+            lines += [f"## {title}", "", ":::{table}", ":class: symptoms", ""]
+            lines += [f"| {_('What you see')} | {_('Chapter')} |", "|---|---|"]
             lines += (f"| {code(text)} | {'; '.join(links)} |" for text, links in rows)
-            lines.append("")
+            lines += [":::", ""]
     return "\n".join(lines)
 
 
-def links(docname: str, kind: str, text: str) -> Iterator[str]:
-    """Links to a chapter that has a symptom, or to what the page of all flags says of its flags."""
-    if (docname, kind) == (FLAGS, "log"):
-        yield from (f"[](#{anchor(flag)})" for flag in text.split()[1].split(","))
+def links(chapter: Chapter, kind: str, text: str) -> Iterator[str]:
+    """Links to a chapter that has a symptom, or to what a page of many entries says of it."""
+    if chapter.docname == FLAGS and kind == "log":
+        places = [anchor(flag) for flag in text.split()[1].split(",")]
     else:
-        yield f"[](/{docname}.md)"
+        places = [place for place, shown in chapter.entries if text in shown]
+    yield from (f"[](#{place})" for place in places)
+    if not places:
+        yield f"[](/{chapter.docname}.md)"
 
 
 def code(text: str) -> str:

@@ -76,8 +76,15 @@ def test_a_page_of_reference_needs_no_symptom() -> None:
     assert list(Chapter("reference/versions", {}, "").faults()) == []
 
 
-def test_a_line_with_a_flag_leads_to_what_is_said_of_that_flag() -> None:
-    flags = "reference/response-flags"
+def test_a_symptom_of_a_flag_leads_to_what_is_said_of_that_flag() -> None:
+    entries = (("uf", "503\ncurl: (52) Empty"), ("uc", "curl: (52)"), ("nr", ""))
+    flags = Chapter("reference/response-flags", {}, "", entries)
     assert [*links(flags, "log", "0 UF,URX -")] == ["[](#uf)", "[](#urx)"]
-    assert [*links(flags, "client", "curl: (52)")] == [f"[](/{flags}.md)"]
-    assert [*links("problems/x", "log", "0 UF,URX -")] == ["[](/problems/x.md)"]
+    assert [*links(flags, "client", "curl: (52)")] == ["[](#uf)", "[](#uc)"]
+    assert [*links(Chapter("problems/x", {}, ""), "log", "0 UF,URX -")] == ["[](/problems/x.md)"]
+
+
+def test_no_row_leads_to_the_top_of_the_page_of_all_flags() -> None:
+    rows = [line for line in markdown([*read(ROOT / "book")]).splitlines() if "](" in line]
+    assert sum("](#" in row for row in rows) > 30
+    assert [row for row in rows if "response-flags.md" in row] == []
