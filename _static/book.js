@@ -1,10 +1,88 @@
-/* The buttons that copy, and what keyboards need of wide blocks. Everything else on a page works
-   without scripts. */
+/* What the theme and the copy button lack. Everything else on a page works without scripts. */
 
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
   const status = document.getElementById("status");
+
+  /* The theme's search, by the key that many sites have for it beside Ctrl-K. */
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest("input, textarea, dialog");
+    if (event.key === "/" && !isTyping && !event.ctrlKey && !event.altKey && !event.metaKey) {
+      event.preventDefault();
+      document.querySelector(".search-button__button").click();
+    }
+  });
+
+  /* A drawer covers a phone, and goes when one has chosen from it. */
+  document.addEventListener("click", (event) => {
+    event.target.closest("dialog a")?.closest("dialog").close();
+  });
+
+  /* In long contents, the section that one reads is in view. */
+  const contents = document.getElementById("pst-page-toc-nav");
+  function follow() {
+    const current = contents.querySelector("[aria-current]");
+    const pane = contents.closest(".bd-sidebar-secondary");
+    if (current && pane) {
+      const below = current.getBoundingClientRect().top - pane.getBoundingClientRect().top;
+      pane.scrollTop += below - pane.clientHeight / 2;
+    }
+  }
+  if (contents) {
+    new MutationObserver(follow).observe(contents, {
+      attributeFilter: ["aria-current"],
+      subtree: true,
+    });
+  }
+
+  /* The copy button shows what became of a press; this says it, and gives the focus back. */
+  new MutationObserver((changes) => {
+    const { target } = changes.at(-1);
+    const isDone = target.classList.contains("success");
+    say(isDone ? target.dataset.tooltip : "");
+    if (isDone) {
+      target.focus({ preventScroll: true });
+    }
+  }).observe(document.querySelector("article"), { attributeFilter: ["data-tooltip"], subtree: true });
+
+  function say(text) {
+    status.textContent = text;
+  }
+
+  /* Copy a text, and show for a moment that it was. */
+  function copy(button, text) {
+    const { copied } = document.body.dataset;
+    ClipboardJS.copy(text);
+    button.focus({ preventScroll: true });
+    button.dataset.said = copied;
+    say(copied);
+    setTimeout(() => {
+      delete button.dataset.said;
+      say("");
+    }, 2000);
+  }
+
+  /* A prompt is a button that copies its command: the text up to the output, or the next prompt. */
+  document.querySelectorAll(".highlight .gp").forEach((prompt) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "gp";
+    button.textContent = prompt.textContent;
+    button.setAttribute("aria-label", document.body.dataset.command);
+    button.addEventListener("click", () => {
+      const block = button.closest("pre");
+      const range = document.createRange();
+      range.selectNodeContents(block);
+      range.setStartAfter(button);
+      const next = [...block.querySelectorAll(".gp, .go")].find((part) => range.comparePoint(part, 0) === 0);
+      if (next) {
+        range.setEndBefore(next);
+      }
+      copy(button, range.toString().trimEnd());
+    });
+    prompt.replaceWith(button);
+  });
 
   /* A word of a command, in quotes where a shell would read anything else into it. */
   function quoted(word) {
@@ -18,81 +96,10 @@ document.addEventListener("DOMContentLoaded", () => {
     const path = () => decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
     return `kubectl apply -f ${quoted(url.protocol === "file:" ? path() : url.href)}`;
   }
-
-  /* The commands of a transcript, each without its prompt and its output. */
-  function commands(block) {
-    return JSON.parse(block.querySelector("[data-commands]")?.dataset.commands ?? "[]");
-  }
-
-  const blockOf = (element) => element.closest(".literal-block-wrapper, .bare-block");
-
-  function textOf(element) {
-    const block = blockOf(element);
-    if (element.matches(".gp")) {
-      return commands(block)[[...block.querySelectorAll(".gp")].indexOf(element)];
-    }
-    if (element.dataset.copy === "apply") {
-      return apply(element);
-    }
-    return commands(block).join("\n") || block.querySelector("pre").textContent.trimEnd();
-  }
-
-  /* Browsers offer a clipboard to pages from https and from files; elsewhere a selection helps,
-     which takes the focus. */
-  async function copy(element) {
-    const text = textOf(element);
-    if (navigator.clipboard) {
-      await navigator.clipboard.writeText(text);
-      return;
-    }
-    const focused = document.activeElement;
-    const area = document.createElement("textarea");
-    area.value = text;
-    area.style.position = "fixed";
-    document.body.append(area);
-    area.select();
-    const isCopied = document.execCommand("copy");
-    area.remove();
-    focused.focus({ preventScroll: true });
-    if (!isCopied) {
-      throw new Error("copy");
-    }
-  }
-
-  /* A press of a button, or of the prompt of a single command, which is one too. */
-  document.addEventListener("click", async (event) => {
-    const element = event.target.closest("button:is(.copy, .gp)");
-    if (!element || !blockOf(element)) {
-      return;
-    }
-    const { copied, failed } = document.body.dataset;
-    const said = await copy(element).then(() => copied, () => failed);
-    element.dataset.said = said;
-    status.textContent = said;
-    setTimeout(() => {
-      delete element.dataset.said;
-      status.textContent = "";
-    }, 2000);
-  });
-
-  /* What follows waits until the browser has laid out the page, so that it need not do so twice.
-
-     In a long list of chapters, this one is in view. */
-  const list = document.getElementById("chapters");
-  const current = list.querySelector("a.current");
-  const listObserver = new ResizeObserver(() => {
-    if (current && current.offsetTop > list.clientHeight / 2) {
-      list.scrollTop = current.offsetTop - list.clientHeight / 3;
-    }
-    listObserver.disconnect();
-  });
-  listObserver.observe(list);
-
-  /* On a phone it covers the page, and goes when one has chosen from it. */
-  list.addEventListener("click", (event) => {
-    if (event.target.closest("a")) {
-      list.togglePopover(false);
-    }
+  document.querySelectorAll("button.apply").forEach((button) => {
+    button.addEventListener("click", () => {
+      copy(button, apply(button));
+    });
   });
 
   /* A fix beside the short answer says if it does not fit, and if there is more below. */
@@ -104,26 +111,33 @@ document.addEventListener("DOMContentLoaded", () => {
     classList.toggle("is-cut", hidden > 1);
     classList.toggle("has-more", hasMore);
   }
-  fix?.addEventListener("scroll", markFix, { passive: true });
+  if (fix) {
+    fix.addEventListener("scroll", markFix, { passive: true });
+    new ResizeObserver(markFix).observe(fix);
+  }
 
-  /* What scrolls can be scrolled by keys only when it can have the focus. */
-  const wideObserver = new ResizeObserver((entries) => {
-    const scrolls = ({ target }) =>
-      target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1;
-    // All questions before the first change, or each would make the browser measure again.
-    const found = entries.map((entry) => [entry.target, scrolls(entry)]);
-    if (entries.some(({ target }) => target === fix)) {
-      markFix();
-    }
-    found.forEach(([target, isWide]) => {
-      if (isWide) {
-        target.setAttribute("tabindex", "0");
-      } else {
-        target.removeAttribute("tabindex");
-      }
+  /* What scrolls can be scrolled by keys only when it can have the focus; the theme knows of code
+     and tables. */
+  const figures = new ResizeObserver((entries) => {
+    entries.forEach(({ target }) => {
+      target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
     });
   });
-  document
-    .querySelectorAll("pre, .pst-scrollable-table-container, figure")
-    .forEach((element) => wideObserver.observe(element));
+  document.querySelectorAll("figure").forEach((figure) => figures.observe(figure));
+
+  /* The field above the tables of symptoms leaves the rows that have all of its words. */
+  const filter = document.querySelector(".filter");
+  if (filter) {
+    const rows = [...document.querySelectorAll("table.symptoms tbody tr")];
+    filter.hidden = false;
+    filter.addEventListener("input", ({ target }) => {
+      const words = target.value.toLowerCase().split(/\s+/);
+      rows.forEach((row) => {
+        row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+      });
+      document.querySelectorAll("section:has(> * table.symptoms)").forEach((section) => {
+        section.hidden = !section.querySelector("tbody tr:not([hidden])");
+      });
+    });
+  }
 });

@@ -42,10 +42,12 @@ extensions = [
     "reference.response_flags",
     "reference.symptoms",
     "reference.versions",
+    "sphinx_copybutton",
     "web.downloads",
     "web.finder",
     "web.frame",
     "web.history",
+    "web.parts",
 ]
 nitpicky = True
 # A block without a language is plain text, not a guess at Python.
@@ -70,9 +72,8 @@ html_title = project
 html_static_path = ["../_static"]
 templates_path = ["../_templates"]
 html_css_files = ["book.css"]
-html_js_files = [("book.js", {"defer": "defer"})]
+html_js_files = ["book.js"]
 html_additional_pages = {"search": "search.html", "404": "404.html"}
-html_copy_source = False
 html_use_index = False
 # SOURCE_DATE_EPOCH is what this prints, so UTC as there.
 html_last_updated_fmt = "%Y-%m-%d"
@@ -84,27 +85,36 @@ pygments_style = "a11y-high-contrast-light"
 # sitemap, canonical links, the pictures of titles and the address in a report need it.
 html_baseurl = ""
 
-# The theme: colours of code, and none of the parts that _templates/ replaces.
 # https://sphinx-book-theme.readthedocs.io/en/stable/reference.html
+# https://pydata-sphinx-theme.readthedocs.io/en/stable/user_guide/
 html_theme_options = {
+    "article_header_start": ["toggle-primary-sidebar", "breadcrumbs"],
+    "article_footer_items": ["about"],
+    "footer_content_items": ["whole-book", "copyright", "last-updated"],
+    # As the book theme has it, too: else a second bar comes with the same search.
+    "navbar_persistent": [],
+    "show_toc_level": 2,
     "pygments_light_style": pygments_style,
     "pygments_dark_style": "github-dark-high-contrast",
-    "article_header_start": [],
-    "article_header_end": [],
-    "navbar_persistent": [],
-    "primary_sidebar_end": [],
-    "secondary_sidebar_items": [],
-    "footer_content_items": "",
+    # The book's repository, which has no address yet. With one, such as
+    # https://github.com/example/guide, these show the buttons that lead to it:
+    #     "repository_url": "https://github.com/example/guide",
+    #     "repository_branch": "main",
+    #     "path_to_docs": "book",
+    #     "use_repository_button": True,
+    #     "use_source_button": True,
+    #     "use_edit_page_button": True,
+    #     "use_issues_button": True,
 }
-html_sidebars: dict[str, list[str]] = {"**": []}
 
-# Links of each page to the site of the book's repository, which has no address yet. For one at
-# https://example.org/guide they would be:
-#     "Source": "https://example.org/guide/blob/main/{path}",
-#     "History": "https://example.org/guide/commits/main/{path}",
-#     "Edit this page": "https://example.org/guide/edit/main/{path}",
-#     "Report a problem": "https://example.org/guide/issues/new?title={title}&body={page}",
-history_links: dict[str, str] = {}
+# https://sphinx-copybutton.readthedocs.io/en/latest/use.html
+copybutton_prompt_text = r"\$ "
+copybutton_prompt_is_regexp = True
+copybutton_copy_empty_lines = False
+copybutton_line_continuation_character = "\\"
+copybutton_here_doc_delimiter = "EOF"
+# What was printed is not for copying.
+copybutton_selector = "div:not(.output) > .highlight > pre"
 
 # PDF
 # See pdf/builder.py, beside this file

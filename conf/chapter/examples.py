@@ -36,11 +36,17 @@ _ = get_translation("extensions")
 ALL_EXAMPLES = "_downloads/examples/all-examples.zip"  # below the pages of the HTML edition
 
 
+COLUMNS = re.compile(r"\S {2,}\S")
+LONGEST_ROW = 160  # characters: lines of an access log are longer
+ROW = Generic.Output.Row
+
+
 class TranscriptLexer(Lexer):
     """Colours a transcript: commands start with `$ `, all else is their output.
 
     Pygments' own lexer takes more prompts for granted (`#`, `%`), which outputs begin with too,
-    and takes a here-document for output.
+    and takes a here-document for output. Lines of a table have a kind of their own: they must not
+    wrap, and those of a log must.
     """
 
     name = "Transcript"
@@ -51,12 +57,24 @@ class TranscriptLexer(Lexer):
         at = 0
         for command in commands(text):
             start = text.index(PROMPT + command, at) + len(PROMPT)
-            yield at, Generic.Output, text[at : start - len(PROMPT)]
+            yield from output(text[at : start - len(PROMPT)], at)
             yield start - len(PROMPT), Generic.Prompt, PROMPT
             at = start + len(command) + 1  # with its newline, for the last word to get its colour
             for place, kind, value in BashLexer().get_tokens_unprocessed(text[start:at]):
                 yield start + place, kind, value
-        yield at, Generic.Output, text[at:]
+        yield from output(text[at:], at)
+
+
+def output(text: str, at: int) -> Iterator[tuple[int, _TokenType, str]]:
+    """The lines of an output that begins somewhere in a text."""
+    for line in text.splitlines(keepends=True):
+        yield at, ROW if is_row(line.rstrip()) else Generic.Output, line
+        at += len(line)
+
+
+def is_row(line: str) -> bool:
+    """Whether a line of an output is one of a table: with columns, and no line of a log."""
+    return bool(COLUMNS.search(line)) and len(line) <= LONGEST_ROW
 
 
 def commands(text: str) -> list[str]:
@@ -118,23 +136,17 @@ class Example(SphinxDirective):
         ]
 
 
-COLUMNS = re.compile(r"\S {2,}\S")
-LONG = 120  # characters of a line that is read wrapped rather than scrolled
-
-
 class FileCaptions(SphinxTransform):
     """Puts the file's name above each block that shows a file of an example."""
 
     default_priority = 200  # before captions get their anchors, at 210
 
     def apply(self, **_kwargs: Any) -> None:
-        """Change the blocks; mark those that hold no command, and those with a table."""
+        """Change the blocks; mark those that hold no command."""
         examples = examples_folder(self.env)
         for block in list(self.document.findall(nodes.literal_block)):
             if block.get("language") in ("console", "text") and not commands(block.astext()):
                 block["classes"].append("output")
-            if is_tabular(block.astext()):
-                block["classes"].append("tabular")
             if is_shown(block, examples) and not is_captioned(block):
                 add_caption(block)
 
@@ -159,11 +171,6 @@ def mark_faults(app: Sphinx, document: nodes.document) -> None:
 def faults(env: BuildEnvironment, page: str) -> set[str]:
     """The names of the files that a page shows for what is wrong with them."""
     return set(json.loads(env.metadata[page].get("faults", "[]")))
-
-
-def is_tabular(text: str) -> bool:
-    """Whether a transcript has a table, and no line so long that it has to wrap."""
-    return bool(COLUMNS.search(text)) and max(map(len, text.splitlines())) <= LONG
 
 
 def examples_folder(env: BuildEnvironment) -> Path:

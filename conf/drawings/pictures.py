@@ -1,7 +1,7 @@
 """Fits the book's drawings into the pages of the HTML edition.
 
 An SVG is made for paper. Here its size goes into the page, so that nothing moves when it arrives,
-and its colours get a dark side, which a system that is set to dark shows.
+and its colours get a dark side, which dark pages show.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ COLOUR = re.compile(r'\b(fill|stroke)="(#[0-9a-f]+)"')
 
 # From paper to screen: grounds turn dark, and ink turns light.
 DARK = {
-    "#fff": "#14181d",
-    "#ffffff": "#14181d",
+    "#fff": "#121212",
+    "#ffffff": "#121212",
     "#f2f5f9": "#1f2731",
     "#eeeeee": "#2a323c",
     "#ddd": "#333c47",
@@ -43,7 +43,7 @@ DARK = {
 
 
 class Sizes(SphinxPostTransform):
-    """Writes the size of each drawing into the page."""
+    """Writes the size of each drawing into the page, and that the theme need not darken it."""
 
     default_priority = 400
     formats = ("html",)
@@ -54,6 +54,7 @@ class Sizes(SphinxPostTransform):
             path = Path(self.env.srcdir) / image["uri"]
             if path.suffix == ".svg" and (size := SIZE.search(path.read_text("utf-8"))):
                 image["width"], image["height"] = size.groups()
+                image["classes"].append("dark-light")
 
 
 def add_dark_sides(app: Sphinx, exception: Exception | None) -> None:

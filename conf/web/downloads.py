@@ -1,4 +1,4 @@
-"""What readers of the HTML edition take with them: files, zips, and what buttons copy.
+"""What readers of the HTML edition take with them: files and zips.
 
 Each example's files stand below `_downloads/examples/part/name/`, so that their addresses last and
 `kubectl apply -f` takes them. Beside them are a zip of each example and one of all.
@@ -7,17 +7,15 @@ Each example's files stand below `_downloads/examples/part/name/`, so that their
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from chapter.examples import (
     ALL_EXAMPLES,
-    commands,
     example_files,
     examples_folder,
     faults,
@@ -38,7 +36,7 @@ EXAMPLES = "/../examples/"  # how a chapter names what is in there
 
 
 class Buttons(SphinxPostTransform):
-    """Gives each block that holds no output its buttons, and each file its lasting address."""
+    """Gives each file its lasting address, and those that readers apply a button for it."""
 
     default_priority = 400
     formats = ("html",)
@@ -49,32 +47,15 @@ class Buttons(SphinxPostTransform):
             if link["reftarget"].startswith(EXAMPLES):
                 link["filename"] = link["reftarget"].removeprefix("/../")
         kept = faults(self.env, self.env.docname)
-        for block in list(self.document.findall(nodes.literal_block)):
-            if "output" not in block["classes"]:
-                add_buttons(block, kept)
-
-
-def add_buttons(block: nodes.literal_block, kept: Set[str]) -> None:
-    """Put the buttons of a block into the bar with its file's name, or else beside it.
-
-    They copy the commands of a transcript without their prompts, and other blocks whole. No file in
-    `kept` is offered to be applied.
-    """
-    copied = commands(block.astext()) if block.get("language") == "console" else []
-    if is_captioned(block):
-        caption = next(block.parent.findall(nodes.caption))
-        file = next(caption.findall(addnodes.download_reference), None)
-        if (
-            file is not None
-            and is_applied(path := Path(file["filename"]))
-            and path.name not in kept
-        ):
-            caption.append(button(_("Copy kubectl apply"), "apply"))
-        caption.append(button(_("Copy"), "", copied))
-    else:
-        wrapper = nodes.container("", classes=["bare-block"])
-        block.parent.replace(block, wrapper)
-        wrapper += [block, button(_("Copy"), "", copied)]
+        for block in filter(is_captioned, self.document.findall(nodes.literal_block)):
+            caption = next(block.parent.findall(nodes.caption))
+            file = next(caption.findall(addnodes.download_reference), None)
+            if (
+                file is not None
+                and is_applied(path := Path(file["filename"]))
+                and path.name not in kept
+            ):
+                caption.append(button(_("Copy kubectl apply"), "kubectl apply"))
 
 
 def is_applied(path: Path) -> bool:
@@ -83,11 +64,9 @@ def is_applied(path: Path) -> bool:
     return path.suffix == ".yaml" and not path.name.startswith(others)
 
 
-def button(label: str, kind: str, texts: Sequence[str] = ()) -> nodes.raw:
-    """A button that copies some commands, or the block, or the command that applies the file."""
-    data = f' data-copy="{kind}"' if kind else ""
-    data += f' data-commands="{escape(json.dumps(texts))}"' if texts else ""
-    html = f'<button type="button" class="copy"{data}>{escape(label)}</button>'
+def button(name: str, label: str) -> nodes.raw:
+    """A button that copies the command which applies the file of its block: book.js does it."""
+    html = f'<button type="button" class="apply" aria-label="{escape(name)}">{label}</button>'
     return nodes.raw("", html, format="html")
 
 
@@ -103,10 +82,11 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
         return
     folders = sorted(examples_folder(app.env).glob("*/*/"))
     target = Path(app.outdir) / "_downloads" / "examples"
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)  # for what is no longer in the book
+    target.mkdir(parents=True)
     for folder in folders:
         name = f"{folder.parent.name}/{folder.name}"
-        (target / name).mkdir(parents=True, exist_ok=True)
+        (target / name).mkdir(parents=True)
         for path in filter(Path.is_file, folder.iterdir()):
             shutil.copyfile(path, target / name / path.name)
         write_zip(target / zip_file_name(name), packed(folder.name, example_files(folder)))

@@ -1,7 +1,8 @@
 """Makes of the HTML edition a website: what stands around the pages, and beside them.
 
-Templates get the function `say`, which translates, `description` of the page, and `pdf` and
-`all_examples`, the files below the site's root. The setting `pdf_file` names the PDF edition, if it
+The theme gives the frame; `_templates/` has what it lacks. Templates get the function `say`, which
+translates, `description` of the page, and `pdf` and `all_examples`, the files below the site's
+root. The setting `pdf_file` names the PDF edition, if it
 was built; it then becomes a part of the site. A sitemap needs the site's address, `html_baseurl`:
 without one it is left out, since the format knows no relative addresses.
 """
@@ -9,12 +10,10 @@ without one it is left out, since the format knows no relative addresses.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
-from html import escape
-from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -32,33 +31,26 @@ from sphinx.locale import get_translation
 from sphinx.util.typing import ExtensionMetadata
 
 from web.history import last_changed, root_of
+from web.parts import about, part_pages, shortened
 
 _ = get_translation("extensions")
 
 Tokens = Iterable[tuple[_TokenType, str]]
 
+# docutils writes it beside the one of Sphinx's template.
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
-VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')  # docutils adds it to the theme's own
-DESCRIPTION = 200  # characters that search engines and cards show, about
-
-
-PROMPT = '<span class="gp">$ </span>'
-PROMPT_BUTTON = '<button type="button" class="gp" aria-label="{label}">$ </button>'
+# What the theme brings and no page loads, 5 MB: icons, which book.css has, and source maps.
+UNUSED = ("scripts/fontawesome.js*", "vendor", "images", "locales", "**/*.map", "*macros.html")
 
 
 class LeanFormatter(HtmlFormatter[str]):
-    """Writes blanks and punctuation, half of all tokens, without an element around each.
-
-    Prompts are buttons that copy their command: book.js does it.
-    """
+    """Writes blanks and punctuation, half of all tokens, without an element around each."""
 
     def format_unencoded(self, tokensource: Tokens, outfile: Any) -> None:
         """Write some code."""
         lean = ((Text if is_plain(kind) else kind, text) for kind, text in tokensource)
-        written = StringIO()
-        super().format_unencoded(lean, written)
-        button = PROMPT_BUTTON.format(label=escape(_("Copy this command")))
-        outfile.write(written.getvalue().replace(PROMPT, button))
+        super().format_unencoded(lean, outfile)
 
 
 def is_plain(kind: _TokenType) -> bool:
@@ -66,14 +58,10 @@ def is_plain(kind: _TokenType) -> bool:
     return is_token_subtype(kind, Punctuation) or is_token_subtype(kind, Whitespace)
 
 
-def leave_out(app: Sphinx) -> None:
-    """Leave out what no page loads: the theme's files, 5 MB, and the index of Sphinx's search.
-
-    Sphinx has no settings for it. Search is what finder.py does, by exact words and not by stems.
-    """
+def leave_out_index(app: Sphinx) -> None:
+    """Make no index for Sphinx's search: finder.py makes one of exact words, not of stems."""
     if isinstance(app.builder, StandaloneHTMLBuilder):
         app.builder.search = False
-        app.builder.copy_theme_static_files = lambda context: None  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def keep_templates(app: Sphinx) -> None:
@@ -102,10 +90,9 @@ def add_context(
             lists.get(depth) or lists.setdefault(depth, make(**options))
         )
     pdf = app.config.pdf_file
-    context["metatags"] = VIEWPORT.sub("", context.get("metatags", ""))
+    context["metatags"] = context.get("metatags", "").replace(VIEWPORT, "")
     context["say"] = _
-    about = context.get("about", "")  # of a page that no source has
-    context["description"] = description(doctree) if doctree is not None else shortened(about)
+    context["description"] = shortened(context.get("about") or about(app, page))
     context["pdf"] = Path(pdf).name if pdf else ""
     context["all_examples"] = ALL_EXAMPLES
     if page == "404":
@@ -118,7 +105,8 @@ def titles(app: Sphinx) -> Iterator[tuple[str, str]]:
     """The names of all pages with their titles, chapters first."""
     yield from sorted((name, title.astext()) for name, title in app.env.titles.items())
     yield "search", _("Search")
-    yield from ((name, context["title"]) for name, context, _template in tag_pages(app))
+    for name, context, _template in chain(part_pages(app), tag_pages(app)):
+        yield name, context["title"]
 
 
 def script_data(value: Any) -> str:
@@ -126,31 +114,15 @@ def script_data(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def description(document: nodes.document) -> str:
-    """The first sentences of a page, without its stamp and the table under its title."""
-    for paragraph in document.findall(nodes.paragraph):
-        inside = paragraph.parent
-        if isinstance(inside, nodes.section) and "stamp" not in paragraph["classes"]:
-            return shortened(" ".join(paragraph.astext().split()))
-    return ""
-
-
-def shortened(text: str) -> str:
-    """The sentences of a text that fit, or as much of the first as fits."""
-    if len(text) <= DESCRIPTION:
-        return text
-    sentences, _stop, _rest = text[:DESCRIPTION].rpartition(". ")
-    return f"{sentences}." if sentences else f"{text[: DESCRIPTION - 1].rpartition(' ')[0]}…"
-
-
 def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write what belongs to the whole site."""
     if exception or app.builder.name != "html":
         return
     out = Path(app.outdir)
-    options = app.config.html_theme_options
-    styles = options["pygments_light_style"], options["pygments_dark_style"]
-    (out / "_static" / "pygments.css").write_text(colours(*styles), encoding="utf-8")
+    for path in chain.from_iterable((out / "_static").glob(pattern) for pattern in UNUSED):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    style = out / "_static" / "styles" / "pydata-sphinx-theme.css"
+    style.write_text(without_icons(style.read_text("utf-8")), encoding="utf-8")
     if app.config.pdf_file:
         shutil.copy(app.config.pdf_file, out)
     (out / "robots.txt").write_text("\n".join(robots(app.config.html_baseurl)), encoding="utf-8")
@@ -158,14 +130,9 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
         (out / "sitemap.xml").write_bytes(sitemap(app))
 
 
-def colours(light: str, dark: str) -> str:
-    """The style sheet of two styles of Pygments; the system chooses between them.
-
-    The theme writes one that only a script can switch.
-    """
-    formatters: list[Any] = [HtmlFormatter(style=style) for style in (light, dark)]
-    rules = ["\n".join(one.get_token_style_defs(".highlight")) for one in formatters]
-    return f"{rules[0]}\n@media (prefers-color-scheme: dark) {{\n{rules[1]}\n}}\n"
+def without_icons(style: str) -> str:
+    """A style sheet without the names of FontAwesome's 2,000 icons, a third of the theme's."""
+    return "}".join(rule for rule in style.split("}") if "{--fa:" not in rule)
 
 
 def robots(address: str) -> Iterator[str]:
@@ -196,8 +163,8 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
-    app.connect("builder-inited", leave_out)
+    app.connect("builder-inited", leave_out_index)
     app.connect("builder-inited", keep_templates)
     app.connect("html-page-context", partial(add_context, {}))
-    app.connect("build-finished", write_files, priority=900)  # after the theme's pygments.css
+    app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,53 +1,68 @@
-"""Tells from git when each page changed, and links to its source in the repository.
+"""Tells when each page changed, by git, and what changed for readers, by a file of its own.
 
 A page changes with its source, and with its example. Without git, as in an unpacked archive, no
-page says when it changed, and there is no feed. Settings: `history_links`, labels with addresses
-of the repository's site, in which {path} is a page's source, {title} its title and {page} its own
-address; and `html_baseurl` for that address. Both are empty as long as there are no such sites.
+page says when it changed. The feed is what `changes.yaml` of the source folder says, by page; a
+book without that file has none.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from xml.etree import ElementTree
 
+from data_files import Fault, read_yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
-from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
-logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 FEED = "changes.xml"
+CHANGES = "changes.yaml"
 ENTRIES = 50
 ATOM = "http://www.w3.org/2005/Atom"
-START = "\x01"  # of a commit in what git prints; no subject and no path has it
+START = "\x01"  # of a commit in what git prints; no path has it
 
 
 @dataclass(frozen=True)
 class Change:
-    """A commit: its full name, its time as git writes it, its subject, and the files it touched."""
+    """What changed for readers of a page, in a sentence, and on which day."""
 
-    commit: str
-    time: str
-    subject: str
-    paths: list[str]
+    day: datetime.date
+    page: str
+    says: str
 
     @property
-    def pages(self) -> set[str]:
-        """The names of the pages that it changed, `part/name` or `name`; not all of them exist."""
-        return {name for path in self.paths if (name := page_of(path))}
+    def id(self) -> str:
+        """A name that the entry keeps."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{self.day} {self.page} {self.says}").urn
+
+
+def changes(app: Sphinx) -> list[Change]:
+    """What changed, the newest first. Raises Fault for an entry that is not as agreed."""
+    path = Path(app.srcdir) / CHANGES
+    found = []
+    for item in read_yaml(path) if path.exists() else []:
+        try:
+            one = Change(**item)
+        except TypeError as error:  # an unknown or a missing key
+            raise Fault(f"{path}: {item}: {error}") from None
+        if one.page not in app.env.found_docs or not isinstance(one.day, datetime.date):
+            raise Fault(f"{path}: {item}: needs a day, as 2026-01-31, and a page of the book")
+        found.append(one)
+    if found != sorted(found, key=lambda one: one.day, reverse=True):
+        raise Fault(f"{path}: the newest entries come first")
+    return found
 
 
 def page_of(path: str) -> str:
@@ -59,46 +74,26 @@ def page_of(path: str) -> str:
 
 
 @cache
-def changes(root: Path) -> tuple[Change, ...]:
-    """The changes of pages, newest first; none where there is no git or no history."""
-    form = [f"--format={START}%H%x00%cd%x00%s", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]
-    command = ["git", "-C", str(root), "log", *form, "--name-only", "--no-renames"]
+def last_changed(root: Path) -> dict[str, str]:
+    """The day of each page's last change, as YYYY-MM-DD in UTC; none without git or history."""
+    form = [f"--format={START}%cd", "--date=format-local:%Y-%m-%d", "--name-only", "--no-renames"]
+    command = ["git", "-C", str(root), "log", *form, "--", "book", "examples"]
     zone = {**os.environ, "TZ": "UTC"}
     try:
-        done = subprocess.run(
-            [*command, "--", "book", "examples"], capture_output=True, check=True, env=zone
-        )
+        done = subprocess.run(command, capture_output=True, check=True, env=zone)
     except (OSError, subprocess.CalledProcessError):
-        return ()
-    return tuple(map(change, done.stdout.decode().split(START)[1:]))
-
-
-def change(text: str) -> Change:
-    """What git prints of one commit."""
-    head, *paths = text.splitlines()
-    commit, time, subject = head.split("\0")
-    return Change(commit, time, subject, [path for path in paths if path])
-
-
-@cache
-def last_changed(root: Path) -> dict[str, str]:
-    """The day of each page's last change, as YYYY-MM-DD in UTC."""
-    return {page: one.time[:10] for one in reversed(changes(root)) for page in one.pages}
+        return {}
+    days: dict[str, str] = {}
+    for commit in done.stdout.decode().split(START)[1:]:  # the newest first
+        day, *paths = commit.splitlines()
+        for page in filter(None, map(page_of, paths)):
+            days.setdefault(page, day)
+    return days
 
 
 def root_of(app: Sphinx) -> Path:
     """The folder of the whole project."""
     return Path(app.srcdir).parent
-
-
-def check_links(app: Sphinx) -> None:
-    """Warn of links that would tell another site where a page is, and cannot."""
-    if app.config.html_baseurl or app.builder.name != "html":
-        return
-    for label, address in app.config.history_links.items():
-        if "{page}" in address:
-            text = "history_links: %s has {page}, which needs the site's address: set html_baseurl"
-            logger.warning(text, label, type="history")
 
 
 def find_changed(
@@ -116,32 +111,17 @@ def keep_day(app: Sphinx, _document: nodes.document) -> None:
 
 
 def add_context(
-    app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.document | None
+    app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: nodes.document | None
 ) -> None:
-    """Give the templates the feed, and the links of a page as pairs of label and address."""
-    context["feed"] = FEED if changes(root_of(app)) else ""
-    if doctree is not None:
-        context["doc_links"] = list(links(app, page))
-
-
-def links(app: Sphinx, page: str) -> Iterator[tuple[str, str]]:
-    """When the page changed, without an address, and where to read and to change its source."""
+    """Give the templates the feed, and when a page changed."""
+    context["feed"] = FEED if (Path(app.srcdir) / CHANGES).exists() else ""
     if day := last_changed(root_of(app)).get(page):
-        yield _("Last changed {day}").format(day=day), ""
-    values = {
-        "path": f"{Path(app.srcdir).name}/{page}.md",
-        "title": app.env.titles[page].astext(),
-        "page": f"{app.config.html_baseurl}{app.builder.get_target_uri(page)}",
-    }
-    quoted = {name: quote(value, safe="/") for name, value in values.items()}
-    for label, address in app.config.history_links.items():
-        yield label, address.format(**quoted)
+        context["changed"] = _("Last changed {day}").format(day=day)
 
 
 def write_feed(app: Sphinx, exception: Exception | None) -> None:
     """Write the feed of changes beside the pages."""
-    found = [one for one in changes(root_of(app)) if one.pages & app.env.found_docs]
-    if found and not exception and app.builder.name == "html":
+    if not exception and app.builder.name == "html" and (found := changes(app)):
         (Path(app.outdir) / FEED).write_bytes(feed(app, found[:ENTRIES]))
 
 
@@ -152,18 +132,17 @@ def feed(app: Sphinx, found: list[Change]) -> bytes:
     root = ElementTree.Element("feed", xmlns=ATOM)
     add(root, "title").text = title
     add(root, "id").text = uuid.uuid5(uuid.NAMESPACE_URL, title).urn
-    add(root, "updated").text = found[0].time
+    add(root, "updated").text = f"{found[0].day}T00:00:00Z"
     add(root, "link", rel="self", href=f"{base}{FEED}")
     add(root, "link", href=f"{base}{app.builder.get_target_uri(app.config.root_doc)}")
     add(add(root, "author"), "name").text = app.config.author
     for one in found:
-        pages = sorted(one.pages & app.env.found_docs)
         entry = add(root, "entry")
-        add(entry, "title").text = one.subject
-        add(entry, "id").text = uuid.uuid5(uuid.NAMESPACE_OID, one.commit).urn
-        add(entry, "updated").text = one.time
-        add(entry, "link", href=f"{base}{app.builder.get_target_uri(pages[0])}")
-        add(entry, "summary").text = "; ".join(app.env.titles[page].astext() for page in pages)
+        add(entry, "title").text = app.env.titles[one.page].astext()
+        add(entry, "id").text = one.id
+        add(entry, "updated").text = f"{one.day}T00:00:00Z"
+        add(entry, "link", href=f"{base}{app.builder.get_target_uri(one.page)}")
+        add(entry, "summary").text = one.says
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text
@@ -171,8 +150,6 @@ def feed(app: Sphinx, found: list[Change]) -> bytes:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
-    app.add_config_value("history_links", {}, "html", types=dict)
-    app.connect("builder-inited", check_links)
     app.connect("env-get-outdated", find_changed)
     app.connect("doctree-read", keep_day)
     app.connect("html-page-context", add_context)

@@ -16,7 +16,7 @@ import searching
 import weights
 import yaml
 from bs4 import BeautifulSoup
-from chapter.examples import is_tabular
+from chapter.examples import is_row
 from chapter.stamp import stamp_text
 from conftest import front_matter, run_sphinx
 from data_files import Fault
@@ -30,7 +30,7 @@ from tinyhtml5 import inputstream
 from tinyhtml5.parser import HTMLParser
 from web import finder as finder_index
 
-FIRST_VIEW = 150_000  # bytes, of a page with all that it loads, as a server compresses them
+FIRST_VIEW = 130_000  # bytes, of a page with all that it loads, as a server compresses them
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +156,19 @@ def test_no_script_holds_up_a_page(pages: dict[Path, BeautifulSoup]) -> None:
     assert len(scripts) > len(pages)
     assert [tag for tag in scripts if not tag.has_attr("defer")] == []
     assert {name for tag in scripts for name in tag.attrs} == {"defer", "src"}
+    inline = [tag for page in pages.values() for tag in page.select("head script:not([src])")]
+    at_once = {tag.get_text() for tag in inline if tag.get("type") != "module"}
+    assert len(at_once) == 1  # the one that chooses the colours
+
+
+def test_theme_s_icons_and_the_index_of_its_search_are_not_there(html: Path) -> None:
+    names = {path.name for path in html.rglob("*") if path.is_file()}
+    assert "sphinx-book-theme.css" in names
+    assert names.isdisjoint({"fontawesome.js", "searchindex.js"})
+    assert {name for name in names if name.endswith((".woff2", ".map"))} == set()
+    style = (html / "_static" / "styles" / "pydata-sphinx-theme.css").read_text()
+    assert style.count("{") == style.count("}") > 1000
+    assert "--fa:" not in style
 
 
 def test_every_page_fits_itself_to_the_screen_once(pages: dict[Path, BeautifulSoup]) -> None:
@@ -233,10 +246,10 @@ def test_chapter_shows_its_fix_beside_the_short_answer(
         assert fix.select_one("pre").get_text() == file.read_text()  # type: ignore[union-attr]
 
 
-def turned(html: Path, pages: dict[Path, BeautifulSoup], start: str, rel: str) -> list[str]:
+def turned(html: Path, pages: dict[Path, BeautifulSoup], start: str, kind: str) -> list[str]:
     """The names of the pages to which the links of a kind lead, one after the other."""
     found = [start]
-    while links := pages[html / f"{found[-1]}.html"].select(f"a[rel={rel}]"):
+    while links := pages[html / f"{found[-1]}.html"].select(f".prev-next-area a.{kind}"):
         target = (html / found[-1]).parent / str(links[0]["href"])
         found.append(target.resolve().relative_to(html.resolve()).with_suffix("").as_posix())
         assert len(found) == len(set(found)), found
@@ -250,8 +263,8 @@ def test_previous_and_next_turn_all_pages_in_the_order_of_the_book(
     listed = re.findall(r"^[a-z]\S+$", "\n".join(lists), re.M)
     sources = {path.relative_to(ROOT / "book") for path in (ROOT / "book").rglob("*.md")}
     assert {f"{name}.md" for name in ["index", *listed]} == {str(path) for path in sources}
-    assert turned(html, pages, "index", "next") == ["index", *listed]
-    assert turned(html, pages, listed[-1], "prev") == ["index", *listed][::-1]
+    assert turned(html, pages, "index", "right-next") == ["index", *listed]
+    assert turned(html, pages, listed[-1], "left-prev") == ["index", *listed][::-1]
 
 
 def test_pages_of_subjects_list_the_chapters_that_name_them(
@@ -525,33 +538,17 @@ def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
         stamp_text([path])
 
 
-# The copy buttons
+# The blocks
 
 
-def test_copy_button_copies_what_the_lab_plays(
-    pages: dict[Path, BeautifulSoup], tmp_path: Path
-) -> None:
-    file = tmp_path / "block.console"
-    for path, page in pages.items():
-        for block in page.select("div.highlight-console:not(.output)"):
-            file.write_text(block.get_text())
-            steps = transcript.read(file).steps
-            [button] = block.parent.select("button.copy")  # type: ignore[union-attr]
-            commands = json.loads(str(button["data-commands"]))
-            assert commands == [step.command for step in steps], path
-            prompts = block.select("button.gp[aria-label='Copy this command']")
-            assert len(prompts) == len(commands), path
+def test_here_documents_end_as_the_copy_button_knows() -> None:
+    files = sorted(EXAMPLES.glob("*/*/*.console"))
+    texts = [step.command for file in files for step in transcript.read(file).steps]
+    words = {found for text in texts for found in re.findall(r"<<-?\s*['\"]?(\w+)", text)}
+    assert words == {"EOF"}
 
 
-def test_blocks_without_a_command_have_no_copy_button(pages: dict[Path, BeautifulSoup]) -> None:
-    for path, page in pages.items():
-        for block in page.select("div.highlight-console, div.highlight-text"):
-            has_command = re.search(r"^\$ ", block.get_text(), re.MULTILINE) is not None
-            has_button = bool(block.parent.select("button.copy"))  # type: ignore[union-attr]
-            assert has_button == has_command, f"{path}: {block.get_text()}"
-
-
-def test_manifests_are_copied_whole_and_those_without_a_fault_applied_from_their_address(
+def test_manifests_without_a_fault_offer_to_be_applied(
     pages: dict[Path, BeautifulSoup], builds: tuple[Path, Path]
 ) -> None:
     for path, page in pages.items():
@@ -560,27 +557,26 @@ def test_manifests_are_copied_whole_and_those_without_a_fault_applied_from_their
         for block in page.select("div.highlight-yaml"):
             bar = block.find_previous_sibling("div", class_="code-block-caption")
             names = [link.get_text() for link in bar.select("a.download")]  # type: ignore[union-attr]
-            buttons = bar.select("button.copy")  # type: ignore[union-attr]
-            kinds = [button.get("data-copy") for button in buttons]
             is_applied = bool(names) and not re.match("rejected-|install-|lab.yaml", names[0])
             words = re.findall(r"[\w.-]+\.yaml", bar.get_text())  # type: ignore[union-attr]
             is_fault = not {*words}.isdisjoint(faults)
             assert bool(bar.select(".fault")) == is_fault, f"{path}: {names}"  # type: ignore[union-attr]
             is_applied &= not is_fault
-            assert kinds == (["apply", None] if is_applied else [None]), f"{path}: {names}"
-            assert [button.get("data-commands") for button in buttons] == [None] * len(buttons)
+            assert len(bar.select("button.apply")) == is_applied, f"{path}: {names}"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    ("text", "tabular"),
+    ("line", "is_one"),
     [
-        ("$ kubectl get pods\nNAME   READY\nshop   1/1\n", True),
-        ("NAME   READY\n" + "x" * 121, False),
-        ("$ kubectl apply \\\n    -f shop.yaml\nservice/shop created\n", False),
+        ("NAME   READY", True),
+        ("NAME                      READY   STATUS    RESTARTS   AGE" + " " * 50 + "IP", True),
+        ("service/shop created", False),
+        ("  indented", False),
+        ('"GET / HTTP/1.1" 500 NFCF  - ' + "x" * 160, False),
     ],
 )
-def test_only_transcripts_with_a_table_scroll(text: str, tabular: bool) -> None:
-    assert is_tabular(text) == tabular
+def test_rows_of_tables_are_told_from_lines_of_logs(line: str, is_one: bool) -> None:
+    assert is_row(line) == is_one
 
 
 def test_listings_are_numbered_within_their_page(pages: dict[Path, BeautifulSoup]) -> None:
@@ -591,6 +587,36 @@ def test_listings_are_numbered_within_their_page(pages: dict[Path, BeautifulSoup
         assert found == [str(place) for place in range(1, len(found) + 1)], path
         longest = max(longest, len(found))
     assert longest > 10
+
+
+# The parts, and what changed
+
+
+def test_part_says_what_each_of_its_chapters_is_for(
+    html: Path, pages: dict[Path, BeautifulSoup]
+) -> None:
+    parts = {path.parent for path in (ROOT / "book").glob("*/*.md")}
+    for part in parts:
+        page = pages[html / part.name / "index.html"]
+        listed = {str(link["href"]) for link in page.select("dl.part dt a")}
+        assert listed == {f"{path.stem}.html" for path in part.glob("*.md")}
+        lines = [line.get_text() for line in page.select("dl.part dd")]
+        assert all(20 < len(line) < 200 and line.endswith(".") for line in lines), lines
+
+
+def test_page_leads_up_to_its_part(html: Path, pages: dict[Path, BeautifulSoup]) -> None:
+    for path in (ROOT / "book").glob("*/*.md"):
+        up = pages[html_of(html, path)].select(".bd-breadcrumbs a")
+        assert [str(link["href"]) for link in up] == ["../index.html", "index.html"], path
+
+
+def test_feed_tells_of_every_chapter_in_a_sentence(html: Path) -> None:
+    items = yaml.safe_load((ROOT / "book" / "changes.yaml").read_text())
+    told = {item["page"] for item in items}
+    assert {f"{path.parent.name}/{path.stem}" for path in CHAPTERS} <= told
+    assert [item for item in items if not re.fullmatch(r"[A-Z].*[.]", item["says"])] == []
+    feed = (html / "changes.xml").read_text()
+    assert all(f"{item['page']}.html" in feed for item in items)
 
 
 # The checks that tie chapters to examples, each provoked in a book of one chapter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,10 +17,9 @@ from drawings import cards, pictures
 from lab.paths import ROOT
 from PIL import Image
 from web import frame as website
-from web import history
+from web import history, parts
 
 ADDRESS = "https://guide.example/en/"
-REPOSITORY = "https://code.example/guide"
 PAGE = """\
 ---
 fix: route.yaml
@@ -44,6 +44,15 @@ Apply the route.
 ```{example}
 ```
 """
+
+CHANGES = """\
+- {day: 2026-03-04, page: part/first, says: The route is <safe> now.}
+- {day: 2026-01-02, page: part/second, says: New page.}
+"""
+# The options of the theme that conf.py shows to whoever publishes the book.
+OPTIONS = dict(
+    re.findall(r'^ +# +"(\w+)": "?([^",]+)"?,$', (ROOT / "conf" / "conf.py").read_text(), re.M)
+)
 
 
 def git(root: Path, *arguments: str, day: str = "2026-01-02") -> None:
@@ -80,6 +89,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "book/index.md": "# Index\n\n```{toctree}\npart/first\npart/second\n```\n",
             "book/part/first.md": PAGE,
             "book/part/second.md": "# Second\n\nText.\n",
+            "book/changes.yaml": CHANGES,
             "examples/part/first/route.yaml": "# The route.\na: 1\n",
             "guide.pdf": "%PDF",
         },
@@ -98,8 +108,7 @@ def site(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         project,
         tmp_path_factory.mktemp("site"),
         f"html_baseurl={ADDRESS}",
-        f"history_links.Source={REPOSITORY}/blob/main/{{path}}",
-        f"history_links.Report={REPOSITORY}/issues/new?title={{title}}&body={{page}}",
+        *(f"html_theme_options.{name}={value}" for name, value in OPTIONS.items()),
         f"pdf_file={project}/guide.pdf",
     )
 
@@ -117,58 +126,70 @@ def test_page_changes_with_its_source_and_with_its_example(project: Path) -> Non
     assert days == {"index": "2026-01-02", "part/first": "2026-03-04", "part/second": "2026-01-02"}
 
 
-def test_page_says_when_it_changed_and_leads_to_the_repository(site: Path) -> None:
+def test_page_says_when_it_changed(site: Path) -> None:
     first = site / "part" / "first.html"
     assert "Last changed 2026-03-04" in page(first).select(".about")[0].get_text()
-    found = links(first, ".about a")
-    assert found["Source"] == f"{REPOSITORY}/blob/main/book/part/first.md"
-    report = f"{REPOSITORY}/issues/new?title=First%20%26%20foremost"
-    assert found["Report"] == f"{report}&body=https%3A//guide.example/en/part/first.html"
 
 
-# As conf.py shows them to whoever publishes the book.
-PATTERNS = dict(
-    re.findall(r'^#     "([^"]+)": "([^"]+)",$', (ROOT / "conf" / "conf.py").read_text(), re.M)
-)
-
-
-def test_links_of_the_settings_comment_work_as_they_stand_there(
-    project: Path, tmp_path: Path
-) -> None:
-    settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
-    site = build(project, tmp_path, f"html_baseurl={ADDRESS}", *settings)
-    found = links(site / "part" / "first.html", ".about a")
-    del found["gateway"]
-    guide = "https://example.org/guide"
+def test_options_of_the_settings_comment_show_the_theme_s_buttons(site: Path) -> None:
+    found = {str(link["href"]) for link in page(site / "part" / "first.html").select(".dropdown a")}
+    guide = OPTIONS["repository_url"]
     assert found == {
-        "Source": f"{guide}/blob/main/book/part/first.md",
-        "History": f"{guide}/commits/main/book/part/first.md",
-        "Edit this page": f"{guide}/edit/main/book/part/first.md",
-        "Report a problem": f"{guide}/issues/new?title=First%20%26%20foremost"
-        "&body=https%3A//guide.example/en/part/first.html",
+        guide,
+        f"{guide}/blob/main/book/part/first.md?plain=1",
+        f"{guide}/edit/main/book/part/first.md",
+        f"{guide}/issues/new?title=Issue%20on%20page%20%2Fpart/first.html"
+        "&body=Your%20issue%20content%20here.",
+        "../_sources/part/first.md",
     }
+    assert (site / "_sources" / "part" / "first.md").exists()
 
 
-def test_report_without_the_site_s_address_is_warned_of(project: Path, tmp_path: Path) -> None:
-    settings = [f"history_links.{label}={address}" for label, address in PATTERNS.items()]
-    code, output = run_sphinx(project / "book", tmp_path, "html", settings)
-    assert code != 0
-    [line] = output.splitlines()
-    assert "history_links: Report a problem has {page}" in line
-    assert "[history]" in line
-
-
-def test_feed_has_the_changes_newest_first(site: Path) -> None:
+def test_feed_has_what_changed_for_readers_newest_first(site: Path) -> None:
     atom = {"a": "http://www.w3.org/2005/Atom"}
     feed = ElementTree.parse(site / "changes.xml").getroot()  # noqa: S314 (our own)
     entries = feed.findall("a:entry", atom)
     assert [entry.findtext("a:title", "", atom) for entry in entries] == [
-        "Route <it>",
-        "Begin the book",
+        "First & foremost",
+        "Second",
     ]
-    assert entries[0].findtext("a:updated", "", atom) == "2026-03-04T12:00:00Z"
+    assert entries[0].findtext("a:summary", "", atom) == "The route is <safe> now."
+    assert entries[0].findtext("a:updated", "", atom) == "2026-03-04T00:00:00Z"
     assert entries[0].find("a:link", atom).attrib["href"] == f"{ADDRESS}part/first.html"  # type: ignore[union-attr]
     assert len({entry.findtext("a:id", "", atom) for entry in [feed, *entries]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ("- {day: 2026-01-02, page: part/none, says: A.}\n", "needs a day, as 2026-01-31, and a"),
+        ("- {day: soon, page: part/first, says: A.}\n", "needs a day, as 2026-01-31, and a page"),
+        ("- {day: 2026-01-02, page: part/first}\n", "missing 1 required positional argument"),
+        ("".join(reversed(CHANGES.splitlines(keepends=True))), "the newest entries come first"),
+    ],
+)
+def test_change_that_is_not_as_agreed_ends_the_build_with_its_file(
+    changes: str, fault: str, project: Path, tmp_path: Path
+) -> None:
+    for folder in ("book", "examples"):
+        shutil.copytree(project / folder, tmp_path / folder)
+    (tmp_path / "book" / "changes.yaml").write_text(changes)
+    code, output = run_sphinx(tmp_path / "book", tmp_path / "html")
+    assert code != 0
+    assert f"{tmp_path}/book/changes.yaml: " in output
+    assert fault in done.stderr
+
+
+def test_file_that_is_no_longer_in_an_example_goes_from_the_downloads(
+    project: Path, tmp_path: Path
+) -> None:
+    for folder in ("book", "examples"):
+        shutil.copytree(project / folder, tmp_path / folder)
+    old = build(tmp_path) / "_downloads" / "examples" / "part" / "old" / "gone.yaml"
+    old.parent.mkdir()
+    old.touch()
+    assert (build(tmp_path) / "_downloads/examples/part/first/route.yaml").exists()
+    assert not old.parent.exists()
 
 
 def test_sitemap_has_every_page_and_robots_know_it(site: Path) -> None:
@@ -242,6 +263,7 @@ def test_without_git_and_address_the_site_leaves_out_what_needs_them(
     )
     site = build(tmp_path, tmp_path)
     assert list(links(site / "part" / "first.html", ".about a")) == ["gateway"]
+    assert page(site / "part" / "first.html").select(".dropdown-source-buttons") == []
     assert "Last changed" not in page(site / "part" / "first.html").get_text()
     absent = ("changes.xml", "sitemap.xml", cards.FOLDER)
     assert [name for name in absent if (site / name).exists()] == []
@@ -264,4 +286,4 @@ def test_colour_without_a_dark_side_is_refused_with_the_drawing_s_name() -> None
     ],
 )
 def test_description_ends_with_a_sentence_or_a_word(text: str, short: str) -> None:
-    assert website.shortened(text) == short
+    assert parts.shortened(text) == short

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lab.paths import ROOT
-from playwright.sync_api import Dialog, Page
+from playwright.sync_api import ConsoleMessage, Dialog, Page
 
 HTML = ROOT / "build" / "html"
 OTHER_HOST = "guide.test"  # a name for 127.0.0.1 that browsers do not take for this machine
@@ -29,8 +29,13 @@ class Watched:
         self.faults: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("console", lambda message: self.faults.append(f"console: {message.text}"))
+        page.on("console", self.hear)
         page.on("dialog", self.dismiss)
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Keep what the page complains of; the theme tells more than that."""
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text}")
 
     def dismiss(self, dialog: Dialog) -> None:
         self.faults.append(f"dialog: {dialog.message}")

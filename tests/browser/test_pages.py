@@ -14,6 +14,7 @@ from urllib.parse import quote
 import axe_playwright_python
 import pytest
 from browser.tabs import HTML, OTHER_HOST, PAGES, Watched, served
+from chapter.examples import commands
 from playwright.sync_api import Browser, Locator, Page, Route
 from test_decoder import UC
 
@@ -22,6 +23,7 @@ CHAPTERS = [
     path
     for part in ("debugging", "problems", "practices", "tricks")
     for path in sorted((HTML / part).glob("*.html"))
+    if path.stem != "index"
 ]
 NOWHERE = HTML / "404.html"
 KINDS = [
@@ -29,11 +31,19 @@ KINDS = [
     HTML / "search.html",
     HTML / "reference" / "decoder.html",
     HTML / "reference" / "response-flags.html",
+    HTML / "reference" / "symptoms.html",
+    HTML / "problems" / "index.html",
     HTML / "tags" / "index.html",
     NOWHERE,
     CHAPTER,
 ]
 Scheme = Literal["light", "dark"]
+# What opens the theme's drawers and its search on a phone.
+TOGGLES = {
+    "primary-sidebar": ".primary-toggle",
+    "secondary-sidebar": ".secondary-toggle",
+    "search": ".bd-header-article .search-button",
+}
 
 
 def name(path: Path) -> str:
@@ -70,8 +80,12 @@ def assert_axe_finds_nothing(watched: Watched) -> None:
     page.evaluate("scrollTo(0, 0)")  # what is half under the bar counts as too small a target
     assert violations(watched, RULES) == []
     page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_function("document.getAnimations().length === 0")
     assert violations(watched, COLOURS) == []
     page.emulate_media(color_scheme="light")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.wait_for_function("document.getAnimations().length === 0")
 
 
 both_widths = pytest.mark.parametrize("width", [1280, 400])
@@ -119,10 +133,19 @@ def test_axe_finds_nothing_in_what_the_decoder_says(judged: Watched) -> None:
 
 
 @pytest.mark.parametrize("width", [400])
-def test_axe_finds_nothing_in_the_open_list_of_chapters(judged: Watched) -> None:
+@pytest.mark.parametrize("opened", ["primary-sidebar", "secondary-sidebar", "search"])
+def test_axe_finds_nothing_in_what_opens_over_a_page(opened: str, judged: Watched) -> None:
     judged.open(CHAPTER)
-    judged.page.click(".menu")
-    assert judged.page.locator("#chapters").is_visible()
+    judged.page.click(TOGGLES[opened])
+    assert judged.page.locator(f"dialog[id^=pst-{opened}]").is_visible()
+    assert_axe_finds_nothing(judged)
+
+
+@both_widths
+def test_axe_finds_nothing_in_the_choice_of_colours(judged: Watched) -> None:
+    judged.open(CHAPTER)
+    judged.page.click(".theme-switch-button")
+    assert judged.page.get_by_role("button", name="Light").is_visible()
     assert_axe_finds_nothing(judged)
 
 
@@ -156,7 +179,8 @@ def test_code_can_be_read_in_every_colour(scheme: Scheme, watched: Watched) -> N
 
 TABBABLE = """() => {
   const parts = "a[href], button, input, textarea, summary, [tabindex='0']";
-  window.tabbable = [...document.querySelectorAll(parts)].filter((part) => part.checkVisibility());
+  const isVisible = (part) => part.checkVisibility({ visibilityProperty: true });
+  window.tabbable = [...document.querySelectorAll(parts)].filter(isVisible);
   return { count: tabbable.length, first: tabbable.indexOf(document.activeElement) };
 }"""
 FOCUSED = """() => {
@@ -198,47 +222,149 @@ def test_keyboard_reaches_everything_and_always_shows_where_it_is(
     assert [item["place"] for item in back] == list(range(first))[::-1]
     assert [item for item in seen + back if not (item["isOutlined"] and item["isSeen"])] == []
     texts = {item["text"] for item in seen + back}
-    assert "Search" in texts
-    assert path == NOWHERE or "Skip to the text" in texts
-    assert path != CHAPTER or {"Copy kubectl apply", "Copy", "Copy this command"} <= texts
+    assert path == NOWHERE or "Skip to main content" in texts
+    copying = {"Copy kubectl apply", "Copy to clipboard", "Copy this command"}
+    assert path != CHAPTER or copying <= texts
 
 
 def test_first_link_skips_to_the_text(watched: Watched) -> None:
     watched.open(CHAPTER)
     watched.page.keyboard.press("Tab")
     watched.page.keyboard.press("Enter")
-    assert watched.page.evaluate("document.activeElement.id") == "content"
+    assert watched.page.evaluate("location.hash") == "#main-content"
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.closest('#main-content') !== null")
 
 
-def test_list_of_chapters_opens_and_closes_by_keys_on_a_phone(watched: Watched) -> None:
+def test_drawer_opens_and_closes_by_keys_on_a_phone(watched: Watched) -> None:
     page = watched.page
     page.set_viewport_size({"width": 400, "height": 800})
     watched.open(CHAPTER)
-    chapters = page.locator("#chapters")
-    assert not chapters.is_visible()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    drawer = page.locator("#pst-primary-sidebar-modal")
+    assert not drawer.is_visible()
+    page.locator(".primary-toggle").focus()
     page.keyboard.press("Enter")
-    assert chapters.is_visible()
+    assert drawer.is_visible()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('#chapters') !== null")
+    assert page.evaluate("document.activeElement.closest('dialog') !== null")
     page.keyboard.press("Escape")
-    assert not chapters.is_visible()
-    assert page.evaluate("document.activeElement.className") == "menu"
+    assert not drawer.is_visible()
 
 
-@pytest.mark.parametrize("select", ["#chapters a[href='#fix']", "#chapters li li a >> nth=-1"])
-def test_list_of_chapters_closes_when_a_section_is_chosen_on_a_phone(
-    select: str, watched: Watched
-) -> None:
+def test_drawer_of_contents_closes_when_a_section_is_chosen_on_a_phone(watched: Watched) -> None:
     page = watched.page
     page.set_viewport_size({"width": 400, "height": 800})
     watched.open(CHAPTER)
-    page.click(".menu")
-    page.click(select)
+    page.click(".secondary-toggle")
+    page.click("dialog a[href='#why-it-happens']")
     page.wait_for_function("scrollY > 400")
-    assert not page.locator("#chapters").is_visible()
-    assert page.evaluate("document.querySelector(location.hash).getBoundingClientRect().top < 400")
+    assert not page.locator("#pst-secondary-sidebar-modal").is_visible()
+    assert page.evaluate(f"({LANDED})()") == "why-it-happens"
+
+
+# What a link to a heading shows below the bar that stays: the heading, nothing of what is above.
+LANDED = """() => {
+  const section = document.querySelector(location.hash);
+  const heading = section.firstElementChild.getBoundingClientRect();
+  const bar = document.querySelector(".bd-header-article").getBoundingClientRect();
+  const above = section.previousElementSibling.getBoundingClientRect();
+  const isRight = heading.top >= bar.bottom && heading.top < bar.bottom + 40;
+  return isRight && above.bottom <= heading.top ? section.id : heading.top - bar.bottom;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 1024, 400])
+def test_link_lands_on_the_heading(width: int, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 800})
+    for flag in ("uf", "uc", "nr", "si"):
+        page.goto("about:blank")
+        watched.open(HTML / "reference" / "response-flags.html", f"#{flag}")
+        page.wait_for_function("scrollY > 400")
+        assert page.evaluate(f"({LANDED})()") == flag
+
+
+def test_contents_mark_the_section_that_one_reads(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "reference" / "response-flags.html")
+    current = page.locator("#pst-page-toc-nav [aria-current]")
+    for flag in ("UF", "SI", "DPE"):
+        page.evaluate("id => document.getElementById(id).scrollIntoView()", flag.lower())
+        page.locator("#pst-page-toc-nav [aria-current]", has_text=f"{flag}: ").wait_for()
+        page.wait_for_function(
+            """() => {
+              const { top, bottom } =
+                document.querySelector("#pst-page-toc-nav [aria-current]").getBoundingClientRect();
+              return top >= 0 && bottom <= innerHeight;
+            }"""
+        )
+        assert current.count() == 1
+    flags = page.locator("#pst-page-toc-nav a", has_text=": ")
+    assert flags.count() == 30
+    assert all(flag.is_visible() for flag in flags.all())
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_bar_with_contents_and_search_stays_in_reach(width: int, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": width, "height": 800})
+    watched.open(CHAPTER, "#why-it-happens")
+    page.wait_for_function("scrollY > 400")
+    for button in (".primary-toggle", TOGGLES["search"]):
+        box = page.locator(button).bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] < 80
+    up = page.locator(".bd-breadcrumbs a").last
+    assert up.inner_text() == "Problems"
+    up.click()
+    page.get_by_role("heading", name="Problems", level=1).wait_for()
+
+
+@pytest.mark.parametrize("key", ["/", "Control+K"])
+def test_key_opens_the_search(key: str, watched: Watched) -> None:
+    page = watched.page
+    watched.open(CHAPTER)
+    page.keyboard.press(key)
+    page.keyboard.type("503 /NC")
+    assert page.input_value("#pst-search-dialog input") == "503 /NC"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=*")
+    assert page.input_value("#finder-words") == "503 /NC"
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Control+K")
+    assert page.evaluate("document.activeElement.id") == "finder-words"
+
+
+def test_symptoms_are_left_that_have_the_words(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "reference" / "symptoms.html")
+    rows = page.locator("table.symptoms tbody tr")
+    everything = rows.count()
+    page.get_by_label("Words of what you see:").fill("reset reason: connection FAILURE")
+    shown = [row for row in rows.all() if row.is_visible()]
+    assert 0 < len(shown) < 4
+    assert all("remote connection failure" in row.inner_text() for row in shown)
+    assert page.locator("section:has(> * table.symptoms) h2:visible").count() == 1
+    page.get_by_label("Words of what you see:").fill("")
+    assert sum(row.is_visible() for row in rows.all()) == everything > 60
+
+
+def test_symptoms_without_scripts_are_the_plain_tables(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / "reference" / "symptoms.html").as_uri())
+    assert not page.locator(".filter").is_visible()
+    assert page.locator("table.symptoms tbody tr:visible").count() > 60
+    context.close()
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_symptoms_have_the_width_of_a_phone(width: int, watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": width, "height": 800})
+    watched.open(HTML / "reference" / "symptoms.html")
+    widths = "[...document.querySelectorAll('.symptoms td')].map(cell => cell.clientWidth)"
+    assert min(watched.page.evaluate(widths)) > width - 60
 
 
 def test_what_scrolls_can_have_the_focus(watched: Watched) -> None:
@@ -276,11 +402,43 @@ def test_no_page_scrolls_sideways_or_moves_while_it_loads(width: int, watched: W
 def test_lines_of_a_log_wrap_on_a_phone(watched: Watched) -> None:
     watched.page.set_viewport_size({"width": 400, "height": 800})
     watched.open(HTML / "debugging" / "access-logs.html")
-    blocks = "div.highlight-console:not(.tabular) pre"
-    longest = f"""Math.max(...[...document.querySelectorAll("{blocks}")]
-      .flatMap((pre) => (pre.scrollWidth > pre.clientWidth ? [NaN] : pre.textContent.split("\\n")))
-      .map((line) => line.length))"""
+    longest = """Math.max(...[...document.querySelectorAll(".highlight-console .go:not(.go-Row)")]
+      .map((line) => {
+        const { right } = line.closest("pre").getBoundingClientRect();
+        return line.getBoundingClientRect().right <= right ? line.textContent.length : NaN;
+      }))"""
     assert watched.page.evaluate(longest) > 300
+
+
+def test_rows_of_tables_and_lines_of_manifests_never_wrap(watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": 390, "height": 800})
+    wide = 0
+    for path in CHAPTERS:
+        watched.open(path)
+        rows = "[...document.querySelectorAll('.go-Row')].map(row => row.getClientRects().length)"
+        assert set(watched.page.evaluate(rows)) <= {1}, path
+        lines = """[...document.querySelectorAll(".highlight-yaml pre")].map((pre) => {
+          const height = parseFloat(getComputedStyle(pre).lineHeight);
+          const lines = pre.textContent.trimEnd().split("\\n").length;
+          const isCut = pre.closest(".is-cut") !== null;
+          return isCut || pre.scrollHeight < (lines + 3) * height;
+        })"""
+        assert all(watched.page.evaluate(lines)), path
+        scrolls = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
+        wide += watched.page.evaluate(f"{scrolls}.length")
+    assert wide > 20
+
+
+@pytest.mark.parametrize("width", [1024, 390, 320])
+def test_bars_of_listings_are_one_line(width: int, watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": width, "height": 800})
+    heights = "[...document.querySelectorAll('.code-block-caption')].map(bar => bar.offsetHeight)"
+    fits = """[...document.querySelectorAll('.code-block-caption')].every((bar) =>
+      bar.scrollWidth <= bar.clientWidth && bar.scrollHeight <= bar.clientHeight)"""
+    for path in CHAPTERS:
+        watched.open(path)
+        assert set(watched.page.evaluate(heights)) <= {36, 37}, path
+        assert watched.page.evaluate(fits), path
 
 
 def test_first_screen_of_a_chapter_has_the_answer_and_the_fix(watched: Watched) -> None:
@@ -334,21 +492,61 @@ def test_fix_that_does_not_fit_says_so_until_its_end(width: int, watched: Watche
 
 def test_colours_follow_the_system(watched: Watched) -> None:
     watched.open(CHAPTER)
-    grounds = []
-    for scheme in ("light", "dark", "light"):
+    for scheme, ground in (("light", "255, 255, 255"), ("dark", "18, 18, 18"), ("light", "255")):
         watched.page.emulate_media(color_scheme=scheme)
-        grounds.append(watched.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 24, 29)", "rgb(255, 255, 255)"]
+        watched.page.wait_for_function(
+            "ground => getComputedStyle(document.body).backgroundColor.startsWith(ground)",
+            arg=f"rgb({ground}",
+        )
+
+
+def test_colours_that_were_chosen_stay_from_the_first_moment(watched: Watched) -> None:
+    page = watched.page
+    watched.open(CHAPTER)
+    page.click(".theme-switch-button")
+    page.get_by_role("button", name="Dark").click()
+    page.add_init_script(
+        """addEventListener("DOMContentLoaded", () => {
+          window.first = document.documentElement.dataset.theme;
+        }, true)"""
+    )
+    watched.open(NOWHERE.with_name("index.html"))
+    assert page.evaluate("[first, document.documentElement.dataset.theme]") == ["dark", "dark"]
+
+
+def test_page_without_scripts_is_complete(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme="dark")
+    page = context.new_page()
+    page.goto(CHAPTER.as_uri())
+    ground = "document.documentElement.dataset.theme"
+    assert page.evaluate(ground) == "light"
+    colours = "[...document.querySelectorAll('pre span')].map(e => getComputedStyle(e).color)"
+    assert len(set(page.evaluate(colours))) > 4
+    for text in (".glance-fix pre", "#sources", ".bd-links", "#pst-page-toc-nav", ".right-next"):
+        assert page.locator(text).first.is_visible(), text
+    for button in ("copybtn", "apply", "search-button__button", "theme-switch-button"):
+        assert page.locator(f".{button}:visible").count() == 0, button
+    context.close()
 
 
 def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) -> None:
     watched.open(CHAPTER)
     for medium in ("screen", "print"):
         watched.page.emulate_media(media=medium)
-        for selector in (".bar", "#chapters", ".turn", "footer", "button.copy", ".glance-fix"):
+        for selector in (
+            ".bd-header-article",
+            ".bd-sidebar-primary",
+            ".bd-sidebar-secondary",
+            ".right-next",
+            ".bd-footer-content",
+            ".copybtn",
+            ".apply",
+            ".glance-fix",
+        ):
             parts = watched.page.locator(selector).all()
             assert parts, selector
             assert {part.is_visible() for part in parts} == {medium == "screen"}, selector
+    assert watched.page.locator("h1").is_visible()
     wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
     assert watched.page.evaluate(f"{wide}.length") == 0
 
@@ -356,8 +554,8 @@ def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) ->
 # Copying
 
 
-COPY = "button.copy:not([data-copy])"
-APPLY = "button.copy[data-copy=apply]"
+COPY = "button.copybtn"
+APPLY = "button.apply"
 
 
 def block_of(watched: Watched, name: str) -> Locator:
@@ -380,6 +578,47 @@ def clipboard(watched: Watched) -> str:
     page.locator("textarea").last.focus()
     page.keyboard.press("Control+V")
     return str(page.locator("textarea").last.input_value())
+
+
+# What each button of a kind puts on the clipboard: a library selects it, and lets the browser copy.
+SELECTED = """(buttons) => {
+  const found = [];
+  document.execCommand = () => found.push(String(getSelection()));
+  document.querySelectorAll(buttons).forEach((button) => button.click());
+  return found;
+}"""
+
+
+def written(block: str) -> str:
+    """The commands of a block's transcript, or else the block, as it goes into a shell."""
+    steps = commands(block)
+    return "\n".join(steps) if steps else block.rstrip("\n")
+
+
+def test_buttons_copy_the_commands_of_every_block(watched: Watched) -> None:
+    """The copy button is a library's: its options must know prompts and here-documents."""
+    page = watched.page
+    blocks = 0
+    for path in PAGES:
+        watched.open(path)
+        texts = page.locator("pre:has(+ .copybtn)").all_text_contents()
+        copied = page.evaluate(SELECTED, ".copybtn")
+        assert copied == [written(text) for text in texts], path
+        outputs = page.locator(".output .copybtn").count()
+        assert outputs == 0, path
+        blocks += len(texts)
+    assert blocks > 200
+
+
+def test_prompts_copy_each_command_alone(watched: Watched) -> None:
+    prompts = 0
+    for path in CHAPTERS:
+        watched.open(path)
+        texts = watched.page.locator("pre:has(.gp)").all_text_contents()
+        copied = watched.page.evaluate(SELECTED, "button.gp")
+        assert copied == [command for text in texts for command in commands(text)], path
+        prompts += len(copied)
+    assert prompts > 300
 
 
 def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) -> None:
@@ -408,8 +647,7 @@ def test_single_command_is_copied_by_keys_and_nothing_moves(watched: Watched) ->
     prompts = block.get_by_role("button", name="Copy this command")
     page.evaluate("getSelection().selectAllChildren(document.body)")
     assert "$ GATEWAY" not in page.evaluate("String(getSelection())")
-    block.locator("button.copy").last.focus()
-    page.keyboard.press("Tab")
+    prompts.first.focus()
     assert prompts.first.evaluate("prompt => prompt === document.activeElement")
     page.keyboard.press("Enter")
     assert clipboard(watched).startswith("GATEWAY=$(kubectl")
@@ -420,17 +658,6 @@ def test_single_command_is_copied_by_keys_and_nothing_moves(watched: Watched) ->
       return [parseFloat(width), parseFloat(height)];
     }""")
     assert min(area) >= 24
-
-
-def test_prompt_without_scripts_is_plain_text(browser: Browser) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(CHAPTER.as_uri())
-    prompt = page.locator(".gp").first
-    assert not prompt.is_visible()
-    shown = "prompt => { const { content, visibility } = getComputedStyle(prompt, '::before')"
-    assert prompt.evaluate(f"{shown}; return [content, visibility] }}") == ['"$"', "visible"]
-    context.close()
 
 
 @pytest.mark.parametrize("folder", ["plain", "Jo Doe's #1, 100%25 \u00e4 $(x)"])
@@ -456,26 +683,19 @@ def test_kubectl_apply_gets_a_path_of_windows_without_the_slash(watched: Watched
     assert applied == "kubectl apply -f 'C:/Users/Jo Doe/service.yaml'"
 
 
-def test_path_in_no_known_encoding_is_said_not_to_be_copied(watched: Watched) -> None:
-    watched.open(CHAPTER)
-    block = block_of(watched, "service.yaml")
-    block.locator("a.download").last.evaluate("link => { link.href = 'file:///b%E4r' }")
-    block.locator(APPLY).last.click()
-    watched.page.get_by_role("status").filter(has_text="Not copied").wait_for()
-
-
-def test_copying_keeps_the_focus_where_there_is_no_clipboard(browser: Browser) -> None:
+@pytest.mark.parametrize("kind", [COPY, APPLY])
+def test_copying_keeps_the_focus_where_there_is_no_clipboard(kind: str, browser: Browser) -> None:
     with served() as address:
         watched = Watched(browser.new_page())
         page = watched.page
         page.goto(address.replace("127.0.0.1", OTHER_HOST) + "problems/gateway-tcp-port.html")
         assert page.evaluate("navigator.clipboard === undefined")
-        button = block_of(watched, "service.yaml").locator(COPY).last
+        button = block_of(watched, "service.yaml").locator(kind).last
         button.focus()
         page.keyboard.press("Enter")
         page.get_by_role("status").filter(has_text="Copied").wait_for()
         assert button.evaluate("button => button === document.activeElement")
-        assert clipboard(watched).startswith("# ")
+        assert clipboard(watched).startswith("# " if kind == COPY else "kubectl apply")
         assert watched.faults == []
         page.close()
 
@@ -507,8 +727,9 @@ def results(page: Page) -> list[str]:
 def test_search_from_any_page_shows_the_lines_and_leads_to_them(watched: Watched) -> None:
     page = watched.page
     watched.open(CHAPTER)
-    page.fill(".bar input", "503 NC")
-    page.press(".bar input", "Enter")
+    page.keyboard.press("/")
+    page.keyboard.type("503 NC")
+    page.keyboard.press("Enter")
     first = page.locator("#finder-found > li").first
     assert first.locator("a").first.inner_text() == "Read the access log: who answered 503, and why"
     assert "503 NC" in first.locator("mark").all_inner_texts()
@@ -576,8 +797,9 @@ def test_search_says_where_else_to_look(query: str, watched: Watched) -> None:
 def test_typed_markup_stays_text(text: str, watched: Watched) -> None:
     page = watched.page
     watched.open(CHAPTER)
-    page.fill(".bar input", text)
-    page.press(".bar input", "Enter")
+    page.keyboard.press("/")
+    page.fill("#pst-search-dialog input", text)
+    page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=*")
     assert page.input_value("#finder-words") == text
     page.fill("#finder-words", f"connection refused {text}")
