@@ -129,7 +129,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const filter = document.querySelector(".filter");
   if (filter) {
     const rows = [...document.querySelectorAll("table.symptoms tbody tr")];
-    filter.hidden = false;
     filter.addEventListener("input", ({ target }) => {
       const words = target.value.toLowerCase().split(/\s+/);
       rows.forEach((row) => {

@@ -5,8 +5,7 @@ parts; the right shows the file that the front matter names as the fix, with a l
 chapter shows it: `fix: virtual-service.yaml`. Of a file that does not fit, book.js shows the number
 of lines, which is hidden until then, so that nothing moves.
 
-The first page of the book has the list of chapters there. For HTML: the PDF has all of it in
-reading order.
+For HTML: the PDF has all of it in reading order.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -60,25 +58,6 @@ class Glance(SphinxPostTransform):
         return list(self.document.findall(nodes.literal_block))
 
 
-class FrontPage(SphinxPostTransform):
-    """Puts the lists of chapters right below the search, which comes first in an incident."""
-
-    default_priority = 300
-    formats = ("html",)
-
-    def run(self, **_kwargs: Any) -> None:
-        """Change the first page of the book."""
-        if self.env.docname != self.config.root_doc:
-            return
-        lists = [node.parent for node in self.document.findall(addnodes.toctree)]
-        top = next(self.document.findall(nodes.section))
-        first = next((child for child in top if isinstance(child, nodes.section)), None)
-        if first is not None:
-            for one in lists:
-                one.parent.remove(one)
-            top.insert(top.index(first), nodes.container("", *lists, classes=["parts"]))
-
-
 def span_title(table: nodes.table) -> None:
     """Let the title in a table's head span the empty cell beside it."""
     title, *rest = next(table.findall(nodes.thead)).findall(nodes.entry)
@@ -114,5 +93,4 @@ def fix(block: nodes.literal_block, label: str) -> nodes.container:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_post_transform(Glance)
-    app.add_post_transform(FrontPage)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

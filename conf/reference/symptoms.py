@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
 PARTS = ("debugging", "problems", "practices", "tricks")
-# book.js shows it and filters by it; without scripts the tables are complete.
+# book.js filters by it; without scripts it is hidden.
 FILTER = """\
-<p class="filter" hidden><label>{label} <input type="search" class="form-control"></label></p>
+<p class="filter"><label>{label} <input type="search"></label></p>
 """
 FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
 CODE = re.compile(r"\[(IST\d{4})\]")
@@ -99,11 +99,17 @@ class Symptoms(SphinxDirective):
         for chapter in chapters:
             for fault in chapter.faults():
                 warn(fault, Path(self.env.srcdir) / f"{chapter.docname}.md")
+        return self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True)
+
+
+class Filter(SphinxDirective):
+    """`{filter}` shows the field that leaves the rows which have some words; in HTML only."""
+
+    def run(self) -> list[nodes.Node]:
+        """The field: sections cannot come behind it in one directive."""
         label = escape(_("Words of what you see:"))
-        return [
-            nodes.raw("", FILTER.format(label=label), format="html"),
-            *self.parse_text_to_nodes(markdown(chapters), allow_section_headings=True),
-        ]
+        field = nodes.raw("", FILTER.format(label=label), format="html")
+        return [addnodes.only("", field, expr="html")]
 
 
 class IndexOfSymptoms(SphinxTransform):
@@ -219,5 +225,6 @@ def warn(text: str, path: Path) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("symptoms", Symptoms)
+    app.add_directive("filter", Filter)
     app.add_transform(IndexOfSymptoms)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """A page for each part of the book, which says in a line what each of its chapters is for.
 
-A part is a list of pages of one folder, with a caption, on the first page of the book. Templates
-get `parents`, the way up from a chapter, which the theme shows on top of the page. HTML alone: the
-PDF has its contents.
+A part is a list of pages of one folder, with a caption, on the first page of the book. That page
+has these lists below its search, as cards which lead to the parts. Templates get `parents`, the way
+up from a chapter, which the theme shows on top of the page. HTML alone: the PDF has its contents.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.typing import ExtensionMetadata
 
 _ = get_translation("extensions")
@@ -35,11 +36,46 @@ class Part:
         return f"{self.pages[0].partition('/')[0]}/index"
 
 
+class FrontPage(SphinxPostTransform):
+    """Puts the lists of chapters right below the search, which comes first in an incident."""
+
+    default_priority = 300
+    formats = ("html",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the first page of the book."""
+        if self.env.docname != self.config.root_doc:
+            return
+        toctrees = list(self.document.findall(addnodes.toctree))
+        top = next(self.document.findall(nodes.section))
+        first = next((child for child in top if isinstance(child, nodes.section)), None)
+        if first is not None:
+            for toctree in toctrees:
+                toctree.parent.parent.remove(toctree.parent)
+            cards = nodes.container("", *map(self.card, toctrees), classes=["parts"])
+            top.insert(top.index(first), cards)
+
+    def card(self, toctree: addnodes.toctree) -> nodes.Node:
+        """A list of chapters, under a title that leads to the page of the part."""
+        if part := part_of(toctree):
+            toctree["caption"] = None
+            address = self.app.builder.get_target_uri(part.name)
+            link = nodes.reference("", part.title, refuri=address, internal=True)
+            toctree.parent.insert(0, nodes.rubric("", "", link, **{"heading-level": 2}))
+        return toctree.parent
+
+
+def part_of(toctree: addnodes.toctree) -> Part | None:
+    """The part that a list of pages is, if it is one."""
+    if toctree["caption"] and toctree["includefiles"]:
+        return Part(toctree["caption"], toctree["includefiles"])
+    return None
+
+
 def parts(app: Sphinx) -> Iterator[Part]:
     """The parts of the book, in its order."""
-    for toctree in app.env.tocs[app.config.root_doc].findall(addnodes.toctree):
-        if toctree["caption"]:
-            yield Part(toctree["caption"], toctree["includefiles"])
+    toctrees = app.env.tocs[app.config.root_doc].findall(addnodes.toctree)
+    yield from filter(None, map(part_of, toctrees))
 
 
 def keep_about(app: Sphinx, document: nodes.document) -> None:
@@ -101,6 +137,7 @@ def add_parents(
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
+    app.add_post_transform(FrontPage)
     app.connect("doctree-read", keep_about)
     app.connect("html-collect-pages", part_pages)
     app.connect("html-page-context", add_parents)

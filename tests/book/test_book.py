@@ -600,6 +600,8 @@ def test_part_says_what_each_of_its_chapters_is_for(
         page = pages[html / part.name / "index.html"]
         listed = {str(link["href"]) for link in page.select("dl.part dt a")}
         assert listed == {f"{path.stem}.html" for path in part.glob("*.md")}
+        front = pages[html / "index.html"].select(f'.parts h2 a[href="{part.name}/index.html"]')
+        assert [title.get_text() for title in front] == [page.select_one("h1").get_text()]  # type: ignore[union-attr]
         lines = [line.get_text() for line in page.select("dl.part dd")]
         assert all(20 < len(line) < 200 and line.endswith(".") for line in lines), lines
 
