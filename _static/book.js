@@ -44,43 +44,55 @@ document.addEventListener("DOMContentLoaded", () => {
     if (isDone) {
       target.focus({ preventScroll: true });
     }
-  }).observe(document.querySelector("article"), { attributeFilter: ["data-tooltip"], subtree: true });
+  }).observe(document.querySelector("article"), {
+    attributeFilter: ["data-tooltip"],
+    subtree: true,
+  });
 
   function say(text) {
     status.textContent = text;
   }
 
-  /* Copy a text, and show for a moment that it was. */
-  function copy(button, text) {
-    const { copied } = document.body.dataset;
-    ClipboardJS.copy(text);
+  /* Copy what a function gives for a button, and show for a moment that it was. */
+  function copy(button, textOf) {
+    const { copied, failed } = document.body.dataset;
+    let said = copied;
+    try {
+      ClipboardJS.copy(textOf(button));
+    } catch {
+      said = failed;
+    }
     button.focus({ preventScroll: true });
-    button.dataset.said = copied;
-    say(copied);
+    button.dataset.said = said;
+    say(said);
     setTimeout(() => {
       delete button.dataset.said;
       say("");
     }, 2000);
   }
 
-  /* A prompt is a button that copies its command: the text up to the output, or the next prompt. */
+  /* The command behind a prompt: the text up to its output, or the next prompt. */
+  function command(prompt) {
+    const block = prompt.closest("pre");
+    const range = document.createRange();
+    range.selectNodeContents(block);
+    range.setStartAfter(prompt);
+    const others = [...block.querySelectorAll(".gp, .go")];
+    const next = others.find((part) => range.comparePoint(part, 0) === 0);
+    if (next) {
+      range.setEndBefore(next);
+    }
+    return range.toString().trimEnd();
+  }
+
+  /* A prompt is a button that copies its command. */
   document.querySelectorAll(".highlight .gp").forEach((prompt) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "gp";
     button.textContent = prompt.textContent;
     button.setAttribute("aria-label", document.body.dataset.command);
-    button.addEventListener("click", () => {
-      const block = button.closest("pre");
-      const range = document.createRange();
-      range.selectNodeContents(block);
-      range.setStartAfter(button);
-      const next = [...block.querySelectorAll(".gp, .go")].find((part) => range.comparePoint(part, 0) === 0);
-      if (next) {
-        range.setEndBefore(next);
-      }
-      copy(button, range.toString().trimEnd());
-    });
+    button.addEventListener("click", () => copy(button, command));
     prompt.replaceWith(button);
   });
 
@@ -97,9 +109,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return `kubectl apply -f ${quoted(url.protocol === "file:" ? path() : url.href)}`;
   }
   document.querySelectorAll("button.apply").forEach((button) => {
-    button.addEventListener("click", () => {
-      copy(button, apply(button));
-    });
+    button.addEventListener("click", () => copy(button, apply));
   });
 
   /* A fix beside the short answer says if it does not fit, and if there is more below. */

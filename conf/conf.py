@@ -82,7 +82,7 @@ html_last_updated_use_utc = True
 pygments_style = "a11y-high-contrast-light"
 
 # Where the site will be, as https://example.org/guide/: none yet. Pages work anywhere, but a
-# sitemap, canonical links, the pictures of titles and the address in a report need it.
+# sitemap, canonical links and the pictures of titles need it.
 html_baseurl = ""
 
 # https://sphinx-book-theme.readthedocs.io/en/stable/reference.html

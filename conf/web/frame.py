@@ -2,9 +2,9 @@
 
 The theme gives the frame; `_templates/` has what it lacks. Templates get the function `say`, which
 translates, `description` of the page, and `pdf` and `all_examples`, the files below the site's
-root. The setting `pdf_file` names the PDF edition, if it
-was built; it then becomes a part of the site. A sitemap needs the site's address, `html_baseurl`:
-without one it is left out, since the format knows no relative addresses.
+root. The setting `pdf_file` names the PDF edition, if it was built; it then becomes a part of the
+site. A sitemap needs the site's address, `html_baseurl`: without one it is left out, since the
+format knows no relative addresses.
 """
 
 from __future__ import annotations

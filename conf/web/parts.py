@@ -1,4 +1,4 @@
-"""A page for each part of the book, which says in a line what each of its chapters is for.
+"""A page for each part of the book, which says in short what each of its chapters is for.
 
 A part is a list of pages of one folder, with a caption, on the first page of the book. That page
 has these lists below its search, as cards which lead to the parts. Templates get `parents`, the way
@@ -109,19 +109,13 @@ def part_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page of each part."""
     for part in parts(app):
         chapters = [
-            (page, app.env.titles[page].astext(), first_sentence(about(app, page)))
+            (page, app.env.titles[page].astext(), shortened(about(app, page)))
             for page in part.pages
         ]
         titles = "; ".join(title for _page, title, _about in chapters)
         described = _("{part} in this guide: {titles}.").format(part=part.title, titles=titles)
         context = {"title": part.title, "about": described, "chapters": chapters}
         yield part.name, context, "part.html"
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of a text."""
-    sentence, stop, _rest = text.partition(". ")
-    return sentence + stop.strip()
 
 
 def add_parents(

@@ -603,7 +603,7 @@ def test_part_says_what_each_of_its_chapters_is_for(
         front = pages[html / "index.html"].select(f'.parts h2 a[href="{part.name}/index.html"]')
         assert [title.get_text() for title in front] == [page.select_one("h1").get_text()]  # type: ignore[union-attr]
         lines = [line.get_text() for line in page.select("dl.part dd")]
-        assert all(20 < len(line) < 200 and line.endswith(".") for line in lines), lines
+        assert all(40 < len(line) <= 200 and line.endswith(".") for line in lines), lines
 
 
 def test_page_leads_up_to_its_part(html: Path, pages: dict[Path, BeautifulSoup]) -> None:

@@ -177,7 +177,7 @@ def test_change_that_is_not_as_agreed_ends_the_build_with_its_file(
     code, output = run_sphinx(tmp_path / "book", tmp_path / "html")
     assert code != 0
     assert f"{tmp_path}/book/changes.yaml: " in output
-    assert fault in done.stderr
+    assert fault in output
 
 
 def test_file_that_is_no_longer_in_an_example_goes_from_the_downloads(

@@ -79,13 +79,19 @@ def assert_axe_finds_nothing(watched: Watched) -> None:
     page.evaluate(PLAIN_CODE)
     page.evaluate("scrollTo(0, 0)")  # what is half under the bar counts as too small a target
     assert violations(watched, RULES) == []
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-    page.wait_for_function("document.getAnimations().length === 0")
+    show_in(page, "dark")
     assert violations(watched, COLOURS) == []
-    page.emulate_media(color_scheme="light")
-    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
-    page.wait_for_function("document.getAnimations().length === 0")
+    show_in(page, "light")
+
+
+def show_in(page: Page, scheme: Scheme) -> None:
+    """Let the system change its colours, and wait until the page has followed."""
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(
+        """scheme => (document.documentElement.dataset.theme ?? scheme) === scheme
+          && document.getAnimations().length === 0""",
+        arg=scheme,
+    )
 
 
 both_widths = pytest.mark.parametrize("width", [1280, 400])
@@ -526,6 +532,8 @@ def test_page_without_scripts_is_complete(browser: Browser) -> None:
         assert page.locator(text).first.is_visible(), text
     for button in ("copybtn", "apply", "search-button__button", "theme-switch-button"):
         assert page.locator(f".{button}:visible").count() == 0, button
+    assert page.locator("button.gp").count() == 0
+    assert page.locator(".gp").first.inner_text() == "$ "
     context.close()
 
 
@@ -681,6 +689,14 @@ def test_kubectl_apply_gets_a_path_of_windows_without_the_slash(watched: Watched
     block.evaluate("link => { link.href = 'file:///C:/Users/Jo%20Doe/service.yaml' }")
     applied = pasted(watched, APPLY, "service.yaml")
     assert applied == "kubectl apply -f 'C:/Users/Jo Doe/service.yaml'"
+
+
+def test_path_in_no_known_encoding_is_said_not_to_be_copied(watched: Watched) -> None:
+    watched.open(CHAPTER)
+    block = block_of(watched, "service.yaml")
+    block.locator("a.download").last.evaluate("link => { link.href = 'file:///b%E4r' }")
+    block.locator(APPLY).last.click()
+    watched.page.get_by_role("status").filter(has_text="Not copied").wait_for()
 
 
 @pytest.mark.parametrize("kind", [COPY, APPLY])
