@@ -101,12 +101,14 @@ document.addEventListener("DOMContentLoaded", () => {
     return /^[\w./:-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
   }
 
-  /* The command that applies the file of a block, from where this page has it: its address on the
-     site, or its path, which on Windows has a slash before the drive only as an address. */
+  /* The command that takes the file of a block from where this page has it: its address on the
+     site, or for kubectl its path, which on Windows has a slash before the drive only as an
+     address. */
   function apply(button) {
     const url = new URL(button.closest(".code-block-caption").querySelector("a.download").href);
+    const isPath = url.protocol === "file:" && button.dataset.command.startsWith("kubectl");
     const path = () => decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
-    return `kubectl apply -f ${quoted(url.protocol === "file:" ? path() : url.href)}`;
+    return `${button.dataset.command} ${quoted(isPath ? path() : url.href)}`;
   }
   document.querySelectorAll("button.apply").forEach((button) => {
     button.addEventListener("click", () => copy(button, apply));

@@ -36,7 +36,7 @@ EXAMPLES = "/../examples/"  # how a chapter names what is in there
 
 
 class Buttons(SphinxPostTransform):
-    """Gives each file its lasting address, and those that readers apply a button for it."""
+    """Gives each file its lasting address, and buttons to those that readers apply or edit."""
 
     default_priority = 400
     formats = ("html",)
@@ -55,7 +55,8 @@ class Buttons(SphinxPostTransform):
                 and is_applied(path := Path(file["filename"]))
                 and path.name not in kept
             ):
-                caption.append(button(_("Copy kubectl apply"), "kubectl apply"))
+                caption.append(button(_("Copy curl -O"), "curl -O"))
+                caption.append(button(_("Copy kubectl apply"), "kubectl apply", "-f"))
 
 
 def is_applied(path: Path) -> bool:
@@ -64,9 +65,13 @@ def is_applied(path: Path) -> bool:
     return path.suffix == ".yaml" and not path.name.startswith(others)
 
 
-def button(name: str, label: str) -> nodes.raw:
-    """A button that copies the command which applies the file of its block: book.js does it."""
-    html = f'<button type="button" class="apply" aria-label="{escape(name)}">{label}</button>'
+def button(name: str, label: str, option: str = "") -> nodes.raw:
+    """A button that copies a command for the file of its block, whose address book.js adds."""
+    command = f"{label} {option}".strip()
+    html = (
+        f'<button type="button" class="apply" aria-label="{escape(name)}"'
+        f' data-command="{command}">{label}</button>'
+    )
     return nodes.raw("", html, format="html")
 
 

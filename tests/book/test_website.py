@@ -174,7 +174,7 @@ def test_change_that_is_not_as_agreed_ends_the_build_with_its_file(
     for folder in ("book", "examples"):
         shutil.copytree(project / folder, tmp_path / folder)
     (tmp_path / "book" / "changes.yaml").write_text(changes)
-    code, output = run_sphinx(tmp_path / "book", tmp_path / "html")
+    code, output = run_sphinx(tmp_path / "book", tmp_path, "html")
     assert code != 0
     assert f"{tmp_path}/book/changes.yaml: " in output
     assert fault in output
@@ -185,10 +185,10 @@ def test_file_that_is_no_longer_in_an_example_goes_from_the_downloads(
 ) -> None:
     for folder in ("book", "examples"):
         shutil.copytree(project / folder, tmp_path / folder)
-    old = build(tmp_path) / "_downloads" / "examples" / "part" / "old" / "gone.yaml"
+    old = build(tmp_path, tmp_path) / "_downloads" / "examples" / "part" / "old" / "gone.yaml"
     old.parent.mkdir()
     old.touch()
-    assert (build(tmp_path) / "_downloads/examples/part/first/route.yaml").exists()
+    assert (build(tmp_path, tmp_path) / "_downloads/examples/part/first/route.yaml").exists()
     assert not old.parent.exists()
 
 

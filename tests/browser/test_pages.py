@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import axe_playwright_python
 import pytest
 from browser.tabs import HTML, OTHER_HOST, PAGES, Watched, served
 from chapter.examples import commands
+from lab.paths import EXAMPLES
 from playwright.sync_api import Browser, Locator, Page, Route
 from test_decoder import UC
 
@@ -230,6 +232,8 @@ def test_keyboard_reaches_everything_and_always_shows_where_it_is(
     texts = {item["text"] for item in seen + back}
     assert path == NOWHERE or "Skip to main content" in texts
     copying = {"Copy kubectl apply", "Copy to clipboard", "Copy this command"}
+    if width > PHONE:
+        copying.add("Copy curl -O")  # nobody has a shell on a phone
     assert path != CHAPTER or copying <= texts
 
 
@@ -563,7 +567,9 @@ def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) ->
 
 
 COPY = "button.copybtn"
-APPLY = "button.apply"
+APPLY = "button.apply[data-command^=kubectl]"
+FETCH = "button.apply[data-command^=curl]"
+PHONE = 640  # px
 
 
 def block_of(watched: Watched, name: str) -> Locator:
@@ -643,6 +649,19 @@ def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) ->
     applied = pasted(watched, APPLY, "virtual-service.yaml")
     file = Path(applied.removeprefix("kubectl apply -f "))
     assert file.read_text().rstrip() == manifest
+
+
+def test_curl_takes_the_file_to_be_edited_from_where_the_page_is(
+    watched: Watched, tmp_path: Path
+) -> None:
+    watched.open(CHAPTER)
+    command = shlex.split(pasted(watched, FETCH, "virtual-service.yaml"))
+    assert command[:2] == ["curl", "-O"]
+    subprocess.run([*command, "-sS"], cwd=tmp_path, check=True)
+    [file] = tmp_path.iterdir()
+    assert (
+        file.read_text() == (EXAMPLES / CHAPTER.parent.name / CHAPTER.stem / file.name).read_text()
+    )
 
 
 def test_single_command_is_copied_by_keys_and_nothing_moves(watched: Watched) -> None:
@@ -725,6 +744,8 @@ def test_kubectl_apply_gets_the_address_on_the_site(browser: Browser) -> None:
         assert applied == (
             f"kubectl apply -f {address}_downloads/examples/problems/gateway-tcp-port/service.yaml"
         )
+        fetched = pasted(watched, FETCH, "service.yaml")
+        assert fetched.split() == ["curl", "-O", applied.split()[-1]]
         assert [url for url in watched.requests if not url.startswith((address, "data:"))] == []
         assert watched.faults == []
         page.close()
@@ -747,14 +768,12 @@ def test_search_from_any_page_shows_the_lines_and_leads_to_them(watched: Watched
     page.keyboard.type("503 NC")
     page.keyboard.press("Enter")
     first = page.locator("#finder-found > li").first
-    assert first.locator("a").first.inner_text() == "Read the access log: who answered 503, and why"
+    assert first.locator("a").first.inner_text().startswith("Response flags: NC")
     assert "503 NC" in first.locator("mark").all_inner_texts()
-    line = first.locator("li a").first
-    section = str(line.get_attribute("href")).partition("#")[2].partition(":~:")[0]
-    line.click()
-    assert page.url.partition("#")[0] == (HTML / "debugging" / "access-logs.html").as_uri()
+    first.locator("li a").last.click()
+    assert page.url.partition("#")[0] == (HTML / "reference" / "response-flags.html").as_uri()
     page.wait_for_function("scrollY > 500")
-    assert page.evaluate("location.hash") == f"#{section}"
+    assert page.evaluate("location.hash") == "#nc"
 
 
 def test_search_answers_while_one_types(watched: Watched) -> None:
@@ -834,7 +853,7 @@ def test_field_is_there_before_the_index(comes: bool, browser: Browser) -> None:
         assert page.locator("#finder-found li").count() == 0
         if comes:
             held[0].continue_()
-            assert results(page)[0] == "debugging/access-logs.html"
+            assert results(page)[0] == "reference/response-flags.html#nc"
         else:
             held[0].abort()
             page.locator("#finder-none").wait_for()
