@@ -30,8 +30,10 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import ExtensionMetadata
 
 from reference import access_log, response_flags
@@ -46,6 +48,7 @@ PARTS = ("debugging", "problems", "practices", "tricks")
 FILTER = """\
 <p class="filter"><label>{label} <input type="search"></label></p>
 """
+SECTIONS = "symptoms in sections"  # in what Sphinx knows of a page, ids by the symptoms
 FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
 CODE = re.compile(r"\[(IST\d{4})\]")
 
@@ -123,10 +126,41 @@ class IndexOfSymptoms(SphinxTransform):
         if path.parents[1] != Path(self.env.srcdir):
             return
         blocks = list(self.document.findall(nodes.literal_block))
+        sections = self.env.metadata[self.env.docname].setdefault(SECTIONS, {})
         for _kind, text in read_chapter(Path(self.env.srcdir), path).symptoms():
             shown = next((block for block in blocks if text in block.astext()), None)
             if shown is not None:
+                sections[text] = section_id(shown)
                 add_entry(self.document, shown, text, f"index-{self.env.new_serialno('index')}")
+
+
+class LinksToSections(SphinxPostTransform):
+    """Lets the rows lead to the first section of a chapter that shows the symptom."""
+
+    default_priority = 8  # before MyST-Parser's, at 9, which leads to the page
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the tables, in either edition."""
+        tables = (t for t in self.document.findall(nodes.table) if "symptoms" in t["classes"])
+        for row in (row for table in tables for row in table.findall(nodes.row)):
+            text = row[0].astext()
+            for link in list(row.findall(addnodes.pending_xref)):
+                place = self.env.metadata[link["reftarget"]].get(SECTIONS, {}).get(text)
+                if place:
+                    self.lead(link, place)
+
+    def lead(self, link: addnodes.pending_xref, place: str) -> None:
+        """Put a link to a place in its page instead of one to the page."""
+        page = link["reftarget"]
+        title = nodes.inline("", self.env.titles[page].astext())
+        link.replace_self(make_refnode(self.app.builder, link["refdoc"], page, place, title))
+
+
+def section_id(block: nodes.Node) -> str:
+    """The id of the section around a block; none in that of the whole page."""
+    while not isinstance(block, nodes.section):
+        block = block.parent
+    return str(block["ids"][0]) if isinstance(block.parent, nodes.section) else ""
 
 
 def add_entry(document: nodes.document, block: nodes.Element, text: str, name: str) -> None:
@@ -227,4 +261,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("symptoms", Symptoms)
     app.add_directive("filter", Filter)
     app.add_transform(IndexOfSymptoms)
+    app.add_post_transform(LinksToSections)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

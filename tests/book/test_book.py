@@ -538,6 +538,21 @@ def test_stamp_names_the_recording_that_lacks_a_version(tmp_path: Path) -> None:
         stamp_text([path])
 
 
+def test_every_row_of_the_symptoms_leads_to_where_its_words_are(
+    pages: dict[Path, BeautifulSoup], builds: tuple[Path, Path]
+) -> None:
+    here = builds[0] / "html" / "reference" / "symptoms.html"
+    rows = pages[here].select("table.symptoms tbody tr")
+    for row in rows:
+        words = row.td.get_text().strip()  # type: ignore[union-attr]
+        for link in row.select("a"):
+            file, _, place = str(link["href"]).partition("#")
+            section = pages[(here.parent / file).resolve()].find(id=place)
+            assert section is not None, words
+            assert "response-flags" in file or words in section.get_text(), words
+    assert len(rows) > 100
+
+
 # The blocks
 
 
