@@ -35,6 +35,7 @@ extensions = [
     "drawings.hops",
     "drawings.loglines",
     "drawings.pictures",
+    "drawings.plots",
     "drawings.timelines",
     "pdf.builder",
     "reference.access_log",

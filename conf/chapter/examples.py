@@ -245,12 +245,14 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
 
 def check_blocks(env: BuildEnvironment, docname: str, examples: Path) -> set[Path]:
     """The files that a page shows; warns of each block that could have been one and is not."""
-    blocks = list(env.get_doctree(docname).findall(nodes.literal_block))
+    page = env.get_doctree(docname)
+    blocks = list(page.findall(nodes.literal_block))
     for block in blocks:
         if not is_shown(block, examples) and not is_one_command(block):
             text = "this block is neither from a file in examples/ nor a command of one line"
             warn(text, subtype="typed", location=block)
-    return {Path(block["source"]) for block in blocks if is_shown(block, examples)}
+    drawn = {Path(figure["data"]) for figure in page.findall(nodes.figure) if "data" in figure}
+    return drawn | {Path(block["source"]) for block in blocks if is_shown(block, examples)}
 
 
 def is_one_command(block: nodes.literal_block) -> bool:

@@ -1,4 +1,4 @@
-"""What the directives that draw from transcripts share: reading one, and making a figure."""
+"""What the directives that draw share: reading a file of the example, and making a figure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class Drawing(SphinxDirective):
-    """A directive that draws from the transcripts of the page's own example."""
+    """A directive that draws from files of the page's own example."""
 
     has_content = True
 
-    def transcript(self, name: str) -> Transcript:
-        """The transcript of that name; an error with the place of the directive without one."""
+    def file(self, name: str) -> Path:
+        """The file of that name; an error with the place of the directive without one."""
         path = examples_folder(self.env) / self.env.docname / name
         if not path.is_file():
-            raise self.error(f"there is no transcript {name}")
+            what = "transcript" if path.suffix == ".console" else "file"
+            raise self.error(f"there is no {what} {name}")
         self.env.note_dependency(path)
-        return read_transcript(path)
+        return path
+
+    def transcript(self, name: str) -> Transcript:
+        """The transcript of that name, with the same error."""
+        return read_transcript(self.file(name))
 
     def captioned(self) -> tuple[str, list[str]]:
         """The caption, and the lines after the empty line that follows it."""

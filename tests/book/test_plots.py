@@ -1,0 +1,119 @@
+"""The plots of numbers that were measured, and their tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import run_sphinx, unsaid
+from docutils import nodes
+from drawings.pictures import COLOUR, DARK
+from drawings.plots import Plot, Point, Series, drawing, number, table, ticks
+
+NEAR = Series("near & dear", [Point("0", [1.0, 4.0, 2.0]), Point("100", [3.0])])
+FAR = Series("far", [Point("100", [8.0, 6.0])])
+PLOT = Plot("Services", "Seconds", ["0", "100"], [NEAR, FAR])
+NAMES = Plot("Kind", "Seconds", ["classic", "native"], [Series("", [Point("native", [4.0])])])
+
+
+def shapes(plot: Plot, fill: str) -> list[str]:
+    """The marks of a colour, after those that only stand beside titles have gone."""
+    svg = ElementTree.fromstring(drawing(plot))  # noqa: S314 (our own)
+    found = [item.attrib["d"] for item in svg if item.get("fill") == fill and item.get("d")]
+    return found[: len(plot.series[0].points)]
+
+
+def texts(plot: Plot) -> dict[str, tuple[float, float]]:
+    """Where each text stands."""
+    svg = ElementTree.fromstring(drawing(plot))  # noqa: S314 (our own)
+    found = [item for item in svg if item.tag.endswith("text")]
+    return {str(t.text): (float(t.attrib["x"]), float(t.attrib["y"])) for t in found}
+
+
+@pytest.mark.parametrize(
+    ("most", "marks"),
+    [
+        (0.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (4.2, ["0", "1", "2", "3", "4", "5"]),
+        (5.0, ["0", "1", "2", "3", "4", "5"]),
+        (4000.0, ["0", "1000", "2000", "3000", "4000"]),
+        (0.031, ["0", "0.01", "0.02", "0.03", "0.04"]),
+    ],
+)
+def test_an_axis_goes_from_zero_by_round_steps_past_the_most(most: float, marks: list[str]) -> None:
+    assert [number(value) for value in ticks(most)] == marks
+
+
+def test_marks_stand_at_the_medians() -> None:
+    places = texts(PLOT)
+    two, three = (float(mark.split()[1].partition("a")[0]) for mark in shapes(PLOT, "#b9d7ea"))
+    assert two == pytest.approx(places["2"][1] - 4, abs=0.1)  # a text stands 4 lower than its line
+    assert two - three == pytest.approx((places["2"][1] - places["8"][1]) / 6, abs=0.1)
+
+
+def test_the_table_has_medians_and_what_they_go_from_and_to() -> None:
+    cells = [cell.astext() for cell in table(PLOT).findall(nodes.entry)]
+    assert cells == [
+        *("Services", "near & dear", "far"),
+        *("0", "2 (1 to 4)", "–"),
+        *("100", "3", "7 (6 to 8)"),
+    ]
+
+
+def test_a_table_of_one_line_is_headed_by_what_was_measured() -> None:
+    cells = [cell.astext() for cell in table(NAMES).findall(nodes.entry)]
+    assert cells[:2] == ["Kind", "Seconds"]
+
+
+def test_names_stand_side_by_side_and_no_line_joins_them() -> None:
+    places = texts(NAMES)
+    assert 0 < places["classic"][0] < places["native"][0]
+    assert "stroke-dasharray" not in drawing(NAMES)
+    assert drawing(PLOT).count("stroke-dasharray") == 2
+
+
+def test_titles_stand_at_the_ends_of_their_lines_and_none_covers_another() -> None:
+    close = [Series(title, [Point("1", [value])]) for title, value in [("a", 1.0), ("b", 1.01)]]
+    places = texts(Plot("x", "y", ["1"], close))
+    assert places["a"][1] - places["b"][1] >= 14  # the greater value stands above
+    assert "near & dear" in texts(PLOT)
+
+
+def test_every_colour_has_a_dark_side() -> None:
+    many = [Series(f"s{n}", [Point("1", [float(n)])]) for n in range(7)]
+    colours = {colour for _name, colour in COLOUR.findall(drawing(Plot("x", "y", ["1"], many)))}
+    assert len(colours) > 5
+    assert colours <= DARK.keys()
+
+
+CSV = "# Measured.\nservices,proxy,seconds\n10,near,1.5\n10,near,2.5\n20,far,x\n"
+OPTIONS = "\n:x: services Services\n:y: seconds Seconds\n"
+FAULTY = {
+    f" no.csv{OPTIONS}\nA caption.": "there is no file no.csv",
+    " 1-a.console\n:x: services\n\nA caption.": "the option x is not a column and a title",
+    f" 1-a.console{OPTIONS}\nA caption.\n\nnear": "not a line such as value: a title: near",
+    f" 1-a.console{OPTIONS}:by: zone\n\nA caption.": "1-a.console has no column zone",
+    f" 1-a.console{OPTIONS}:by: proxy\n\nA caption.\n\nnear: is near": (
+        "1-a.console has these values of proxy: far, near"
+    ),
+    f" 1-a.console{OPTIONS}\nCaption.": "1-a.console: could not convert string to float: 'x'",
+}
+
+
+def test_faulty_data_is_refused_with_its_place(tmp_path: Path) -> None:
+    assert unsaid(tmp_path, "plot", FAULTY, CSV) == []
+
+
+def test_a_plot_shows_its_file_so_that_no_chapter_leaves_it_out(tmp_path: Path) -> None:
+    book, example = tmp_path / "book" / "part", tmp_path / "examples" / "part" / "chapter"
+    for folder in (book, example):
+        folder.mkdir(parents=True)
+    (example / "a.csv").write_text(CSV.replace("far,x", "far,3"))
+    (example / "b.csv").write_text(CSV)
+    (book.parent / "index.md").write_text("# Index\n\n```{toctree}\npart/chapter\n```\n")
+    options = f"{OPTIONS}:by: proxy\n\nCaption.\n\nnear: is near\nfar: is far"
+    (book / "chapter.md").write_text(f"# Title\n\n```{{plot}} a.csv{options}\n```\n")
+    _code, output = run_sphinx(book.parent, tmp_path / "out")
+    assert "b.csv:1: WARNING: this file is not shown" in output
+    assert "a.csv" not in output
