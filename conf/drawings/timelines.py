@@ -11,7 +11,8 @@ A chapter writes a caption, an empty line, and a line for each group of bars:
 
 The number counts the outputs with times in that transcript of the page's own example. In such an
 output a line `START to END  WHO: WHAT` becomes a bar, and each line that begins with a single time
-a tick; the first of those is second zero. Times are as Istio logs them: 2026-01-31T12:00:00.000Z.
+a tick; the first of those is second zero. If `WHO: ` follows, the tick stands in the row of that
+name. Times are as Istio logs them: 2026-01-31T12:00:00.000Z.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from drawings.figure import Drawing
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"
 SPAN = re.compile(rf"^({TIME}) to ({TIME})  ([^:]+): (.*)$", re.M)
-MOMENT = re.compile(rf"^({TIME})\t", re.M)
+MOMENT = re.compile(rf"^({TIME})\t(?:([\w-]+): )?", re.M)
 GROUP = re.compile(r"(\S+\.console)(?: (\d+))?: (.+)")
 
 # In pixels of the drawing, which is scaled to the page.
@@ -53,17 +54,20 @@ class Bar:
 
     @property
     def answered(self) -> bool:
-        """Whether it ended with a status of HTTP that is no error."""
-        return re.match(r"[123]\d\d\b", self.what) is not None
+        """Whether it ended with a status of HTTP that is no error, or is ready."""
+        return re.match(r"[123]\d\d\b|ready\b", self.what) is not None
 
 
 @dataclass(frozen=True)
 class Group:
-    """The bars of one output, and the moments between them, in seconds from the first moment."""
+    """The bars of one output, and the moments between them, in seconds from the first moment.
+
+    Each moment has the name of the row that it is about, or none.
+    """
 
     title: str
     bars: list[Bar]
-    moments: list[float]
+    moments: list[tuple[float, str]]
 
     def text(self) -> str:
         """The same in words."""
@@ -80,7 +84,12 @@ class Timelines(Drawing):
         groups = [self.group(line) for line in lines]
         if not groups:
             raise self.error("after a caption and an empty line come lines: FILE.console: TITLE")
-        alt = " ".join(["Seconds after the end began.", *(group.text() for group in groups)])
+        alt = " ".join(
+            [
+                "In seconds after the first line of a log that is shown.",
+                *(group.text() for group in groups),
+            ]
+        )
         return self.figure(drawing(groups), alt, caption)
 
     def group(self, line: str) -> Group:
@@ -97,22 +106,21 @@ class Timelines(Drawing):
 
 def read(title: str, output: str) -> Group:
     """The bars and moments of an output."""
-    moments = [datetime.fromisoformat(time) for time in MOMENT.findall(output)]
+    moments = MOMENT.findall(output)
+    zero = min(datetime.fromisoformat(time) for time, _who in moments)
 
-    def seconds(time: datetime) -> float:
-        return (time - moments[0]).total_seconds()
+    def seconds(time: str) -> float:
+        return (datetime.fromisoformat(time) - zero).total_seconds()
 
-    bars = [
-        Bar(who, what, *(seconds(datetime.fromisoformat(time)) for time in (start, end)))
-        for start, end, who, what in SPAN.findall(output)
-    ]
-    return Group(title, bars, [seconds(moment) for moment in moments])
+    spans = SPAN.findall(output)
+    bars = [Bar(who, what, seconds(start), seconds(end)) for start, end, who, what in spans]
+    return Group(title, bars, [(seconds(time), who) for time, who in moments])
 
 
 def drawing(groups: list[Group]) -> str:
     """All groups below each other on one scale, as SVG."""
     ends = [edge for group in groups for bar in group.bars for edge in (bar.start, bar.end)]
-    ends += [moment for group in groups for moment in group.moments]
+    ends += [moment for group in groups for moment, _who in group.moments]
     first, last = int(min(ends) // 1), int(-(-max(ends) // 1))
     scale = (WIDTH - LEFT - RIGHT) / (last - first)
 
@@ -129,10 +137,13 @@ def drawing(groups: list[Group]) -> str:
             ink = "#000" if second == 0 else "#ddd"
             line = f"M{x(second)} {top}v{len(rows) * ROW}"
             body.append(f'<path d="{line}" stroke="{ink}"/>')
-        body += (f'<path d="M{x(moment)} {top - 3}v6" stroke="#000"/>' for moment in group.moments)
         for row in rows:
             body += bars_of(row, x, y + 4)
             y += ROW
+        names = [row[0].who for row in rows]
+        for moment, who in group.moments:
+            at = top + ROW * names.index(who) + 4 if who in names else top - 3
+            body.append(f'<path d="M{x(moment)} {at}v6" stroke="#000" stroke-width="1.5"/>')
     body += (
         f'<text x="{x(second)}" y="{y + 14}" text-anchor="middle">{second} s</text>'
         for second in range(first, last + 1)

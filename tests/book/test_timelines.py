@@ -24,7 +24,7 @@ pod "edge" deleted from shop namespace
 def test_times_count_from_the_first_moment() -> None:
     group = read("The defaults", OUTPUT)
     assert group.bars == [Bar("slow", "no answer", -0.5, 5.0), Bar("new", "200", -0.5, 3.25)]
-    assert group.moments == [0.0, 5.0]
+    assert group.moments == [(0.0, ""), (5.0, "")]
     assert group.text() == (
         "The defaults: slow from -0.5 to 5.0: no answer; new from -0.5 to 3.2: 200."
     )
@@ -32,9 +32,9 @@ def test_times_count_from_the_first_moment() -> None:
 
 @pytest.mark.parametrize(
     ("what", "answered"),
-    [("200", True), ("302, close", True), ("503", False), ("no answer", False)],
+    [("200", True), ("302, close", True), ("503", False), ("ready", True), ("no answer", False)],
 )
-def test_what_is_no_good_status_counts_as_lost(what: str, answered: bool) -> None:
+def test_what_is_neither_a_good_status_nor_ready_counts_as_lost(what: str, answered: bool) -> None:
     assert Bar("new", what, 0, 1).answered == answered
 
 
@@ -59,6 +59,17 @@ def test_what_is_too_long_for_the_last_bar_of_a_row_stands_beside_it() -> None:
     ends = [float(rect.attrib["x"]) + float(rect.attrib["width"]) for rect in rects]
     assert float(texts["no answer"].attrib["x"]) > ends[0]
     assert float(rects[1].attrib["x"]) < float(texts["200"].attrib["x"]) < ends[1]
+
+
+def test_a_moment_stands_in_the_row_that_it_is_about() -> None:
+    told = OUTPUT.replace("Z\tinfo\tGraceful", "Z\tnew: Graceful").replace("01.000000Z", "07.0Z")
+    group = read("One", told)
+    assert group.moments == [(1.0, ""), (0.0, "new")]  # the earliest is zero, wherever it stands
+    svg = ElementTree.fromstring(drawing([group]))  # noqa: S314 (our own)
+    ticks = [item.attrib["d"] for item in svg if item.get("stroke-width") == "1.5"]
+    heights = [float(tick.split()[1].partition("v")[0]) for tick in ticks]
+    bars = [float(item.attrib["y"]) for item in svg if item.get("stroke-width") == "0.5"]
+    assert heights[0] < bars[0] < bars[1] == heights[1]
 
 
 FAULTY = {
