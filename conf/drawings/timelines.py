@@ -37,7 +37,7 @@ MOMENT = re.compile(rf"^({TIME})\t(?:([\w-]+): )?", re.M)
 GROUP = re.compile(r"(\S+\.console)(?: (\d+))?: (.+)")
 
 # In pixels of the drawing, which is scaled to the page.
-WIDTH, LEFT, RIGHT, ROW, BAR = 720, 60, 14, 22, 14
+WIDTH, RIGHT, ROW, BAR = 720, 14, 22, 14
 LETTER = 6.2  # about as wide as a letter of this font
 FONT = """font-family="'Source Sans 3', sans-serif" font-size="12\""""
 ANSWERED, FAILED = "#b9d7ea", "#f2b8a2"
@@ -122,10 +122,11 @@ def drawing(groups: list[Group]) -> str:
     ends = [edge for group in groups for bar in group.bars for edge in (bar.start, bar.end)]
     ends += [moment for group in groups for moment, _who in group.moments]
     first, last = int(min(ends) // 1), int(-(-max(ends) // 1))
-    scale = (WIDTH - LEFT - RIGHT) / (last - first)
+    left = 16 + LETTER * max(len(bar.who) for group in groups for bar in group.bars)
+    scale = (WIDTH - left - RIGHT) / (last - first)
 
     def x(second: float) -> str:
-        return f"{LEFT + (second - first) * scale:.1f}"
+        return f"{left + (second - first) * scale:.1f}"
 
     body: list[str] = []
     y = 0
@@ -138,6 +139,8 @@ def drawing(groups: list[Group]) -> str:
             line = f"M{x(second)} {top}v{len(rows) * ROW}"
             body.append(f'<path d="{line}" stroke="{ink}"/>')
         for row in rows:
+            end = f'text-anchor="end">{escape(row[0].who)}'
+            body.append(f'<text x="{left - 8:.1f}" y="{y + 15}" {end}</text>')
             body += bars_of(row, x, y + 4)
             y += ROW
         names = [row[0].who for row in rows]
@@ -155,8 +158,7 @@ def drawing(groups: list[Group]) -> str:
 
 
 def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
-    """The bars of one row, and what they say."""
-    yield f'<text x="{LEFT - 8}" y="{y + 11}" text-anchor="end">{escape(row[0].who)}</text>'
+    """The bars of one row, and what they say: where it is too long, only beside the last."""
     for bar in row:
         fill = ANSWERED if bar.answered else FAILED
         width = f"{float(x(bar.end)) - float(x(bar.start)):.1f}"
@@ -164,9 +166,10 @@ def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
             f'<rect x="{x(bar.start)}" y="{y}" width="{width}" height="{BAR}" fill="{fill}" '
             f'stroke="#555" stroke-width="0.5"/>'
         )
-        beside = bar is row[-1] and float(width) < LETTER * len(bar.what)
-        edge = bar.end if beside else bar.start
-        yield f'<text x="{float(x(edge)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
+        fits = float(width) >= LETTER * len(bar.what)
+        if fits or bar is row[-1]:
+            edge = bar.start if fits else bar.end
+            yield f'<text x="{float(x(edge)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

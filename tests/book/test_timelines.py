@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import unsaid
-from drawings.timelines import Bar, drawing, read
+from drawings.timelines import Bar, Group, drawing, read
 from lab.paths import EXAMPLES
 
 OUTPUT = """\
@@ -59,6 +59,15 @@ def test_what_is_too_long_for_the_last_bar_of_a_row_stands_beside_it() -> None:
     ends = [float(rect.attrib["x"]) + float(rect.attrib["width"]) for rect in rects]
     assert float(texts["no answer"].attrib["x"]) > ends[0]
     assert float(rects[1].attrib["x"]) < float(texts["200"].attrib["x"]) < ends[1]
+
+
+def test_what_is_too_long_for_another_bar_is_left_out_and_no_name_is_cut_off() -> None:
+    row = [Bar("istio-proxy", "starts slowly", 0.0, 0.1), Bar("istio-proxy", "ready", 0.1, 9.0)]
+    svg = ElementTree.fromstring(drawing([Group("One", row, [])]))  # noqa: S314 (our own)
+    texts = {item.text: item for item in svg if item.tag.endswith("text")}
+    assert "ready" in texts
+    assert "starts slowly" not in texts
+    assert float(texts["istio-proxy"].attrib["x"]) > 6 * len("istio-proxy")  # where it ends
 
 
 def test_a_moment_stands_in_the_row_that_it_is_about() -> None:
