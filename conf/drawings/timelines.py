@@ -40,7 +40,13 @@ GROUP = re.compile(r"(\S+\.console)(?: (\d+))?: (.+)")
 WIDTH, RIGHT, ROW, BAR = 720, 14, 22, 14
 LETTER = 6.2  # about as wide as a letter of this font
 FONT = """font-family="'Source Sans 3', sans-serif" font-size="12\""""
-ANSWERED, FAILED = "#b9d7ea", "#f2b8a2"
+ANSWERED, FAILED = "#b9d7ea", "url(#failed)"
+# Red alone would be the same grey as blue in print.
+HATCHED = """\
+<defs><pattern id="failed" width="7" height="7" patternUnits="userSpaceOnUse">
+<rect width="7" height="7" fill="#f2b8a2"/><path d="M0 7L7 0" stroke="#8c1d18" stroke-width="0.8"/>
+</pattern></defs>"""
+HALO = 'stroke="#f2b8a2" stroke-width="4" paint-order="stroke"'  # clears the hatch around letters
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def drawing(groups: list[Group]) -> str:
     size = f'viewBox="0 0 {WIDTH} {y + 20}" width="{WIDTH}" height="{y + 20}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {FONT}>'
     paper = '<rect width="100%" height="100%" fill="#fff"/>'
-    return "\n".join([head, paper, *body, "</svg>\n"])
+    return "\n".join([head, HATCHED, paper, *body, "</svg>\n"])
 
 
 def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
@@ -168,8 +174,9 @@ def bars_of(row: list[Bar], x: Any, y: int) -> Iterator[str]:
         )
         fits = float(width) >= LETTER * len(bar.what)
         if fits or bar is row[-1]:
-            edge = bar.start if fits else bar.end
-            yield f'<text x="{float(x(edge)) + 4:.1f}" y="{y + 11}">{escape(bar.what)}</text>'
+            place = f'x="{float(x(bar.start if fits else bar.end)) + 4:.1f}" y="{y + 11}"'
+            halo = "" if bar.answered or not fits else f" {HALO}"
+            yield f"<text {place}{halo}>{escape(bar.what)}</text>"
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import unsaid
-from drawings.timelines import Bar, Group, drawing, read
+from drawings.timelines import ANSWERED, Bar, Group, drawing, read
 from lab.paths import EXAMPLES
 
 OUTPUT = """\
@@ -45,6 +45,9 @@ def test_the_drawing_holds_every_bar_at_its_scale_and_escapes_what_it_says() -> 
     texts = [item.text for item in svg if item.tag.endswith("text")]
     assert len(rects) == 4
     widths = [float(rect.attrib["width"]) for rect in rects]
+    fills = [rect.attrib["fill"] for rect in rects]
+    assert fills == ["url(#failed)", ANSWERED, "url(#failed)", "url(#failed)"]  # hatched, for print
+    assert svg.find(".//*[@id='failed']") is not None
     assert widths[0] / widths[1] == pytest.approx(5.5 / 3.75, rel=0.01)
     assert {"One & two", "<503>", "-1 s", "5 s"} <= {*texts}
 
