@@ -158,6 +158,15 @@ def printed_again(example: Example, old: str, new: str) -> tuple[Played, Recordi
     return Played(scripts, [], [], {}), replace(states.current(example), inputs=inputs)
 
 
+def printed_again_as_edited(example: Example) -> tuple[Played, Recording]:
+    """A run of what is on file now, that printed the same."""
+    known = states.load(example.recordings)
+    assert known
+    scripts = [transcript.read(path) for path in example.transcripts]
+    inputs = states.digests(example, scripts)
+    return Played(scripts, [], [], {}), replace(known, inputs=inputs)
+
+
 def test_another_output_is_kept_with_its_digest(held: Example) -> None:
     played, new = printed_again(held, "order /2", "order /9")
     (found,) = keeping.compare(held, played, new)
@@ -190,11 +199,16 @@ def test_a_command_that_was_taken_away_is_a_difference(held: Example) -> None:
     assert found == [f"{ORDERS}: other commands ask the control plane"]
 
 
+def test_a_command_that_was_taken_out_of_a_transcript_is_a_difference(held: Example) -> None:
+    script = transcript.read(held.folder / CALL)
+    script.path.write_text(replace(script, steps=script.steps[:-1]).text())
+    played, new = printed_again_as_edited(held)
+    assert keeping.compare(held, played, new) == [f"{ORDERS}: {CALL} has changed"]
+    keeping.save(held, played, new)
+    assert states.current(held) == new
+
+
 def test_a_script_that_has_changed_is_a_difference(held: Example) -> None:
     change(held.folder / SCRIPT, "--all", "--force")
-    then = states.load(held.recordings)
-    assert then
-    new = replace(then, inputs=states.digests(held))
-    scripts = [transcript.read(path) for path in held.transcripts]
-    found = keeping.compare(held, Played(scripts, [], [], {}), new)
+    found = keeping.compare(held, *printed_again_as_edited(held))
     assert found == [f"{ORDERS}: {SCRIPT} has changed"]
