@@ -74,7 +74,8 @@ def recorded_lines() -> list[str]:
     return [line for path in sorted(transcripts) for line in decoder.lines(path)]
 
 
-LINES = recorded_lines()
+# But for those that a command has cut off.
+LINES = [line for line in recorded_lines() if not line.endswith(" ")]
 TEXT = [line for line in LINES if line.startswith("[")]
 UC = next(
     line

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from statistics import median
 from xml.etree import ElementTree
 
 import pytest
@@ -10,6 +12,7 @@ from conftest import run_sphinx, unsaid
 from docutils import nodes
 from drawings.pictures import COLOUR, DARK
 from drawings.plots import Plot, Point, Series, drawing, number, table, ticks
+from lab.paths import EXAMPLES
 
 NEAR = Series("near & dear", [Point("0", [1.0, 4.0, 2.0]), Point("100", [3.0])])
 FAR = Series("far", [Point("100", [8.0, 6.0])])
@@ -117,3 +120,21 @@ def test_a_plot_shows_its_file_so_that_no_chapter_leaves_it_out(tmp_path: Path) 
     _code, output = run_sphinx(book.parent, tmp_path / "out")
     assert "b.csv:1: WARNING: this file is not shown" in output
     assert "a.csv" not in output
+
+
+def test_the_measured_starts_are_as_the_chapter_tells() -> None:
+    path = EXAMPLES / "problems" / "application-start-fails" / "starts.csv"
+    lines = path.read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if line[0] != "#"))
+
+    def seconds(services: str, proxy: str) -> float:
+        keys = (services, proxy)
+        found = [float(r["seconds"]) for r in rows if (r["services"], r["proxy"]) == keys]
+        assert len(found) >= 3
+        return median(found)
+
+    for services in ("1000", "2000", "4000"):
+        order = [seconds(services, proxy) for proxy in ("scoped", "near", "far", "throttled")]
+        assert order == sorted(order)
+    assert seconds("4000", "scoped") < 2 * seconds("10", "scoped")
+    assert seconds("4000", "throttled") > 30 * seconds("4000", "scoped")

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import unsaid
-from drawings.timelines import ANSWERED, Bar, Group, drawing, read
+from drawings.timelines import ANSWERED, SPAN, Bar, Group, drawing, read
+from lab.files.transcript import parse
 from lab.paths import EXAMPLES
 
 OUTPUT = """\
@@ -107,3 +108,24 @@ def test_a_figure_without_data_is_refused_with_its_place(tmp_path: Path) -> None
 def test_the_recorded_times_are_those_that_the_chapter_tells(transcript: str, shown: str) -> None:
     folder = EXAMPLES / "practices" / "graceful-termination"
     assert re.search(shown, read("x", (folder / f"{transcript}.console").read_text()).text())
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "waits"),
+    [
+        ("1-reproduce", 0, False),
+        ("3-native", 0, True),
+        ("4-others", 0, True),
+        ("4-others", 1, False),
+    ],
+)
+def test_the_recorded_applications_start_after_their_proxy_where_the_chapter_says_so(
+    name: str, number: int, waits: bool
+) -> None:
+    path = EXAMPLES / "problems" / "application-start-fails" / f"{name}.console"
+    texts = ("\n".join(step.output) for step in parse(path.read_text(), path).steps)
+    group = read("x", [text for text in texts if SPAN.search(text)][number])
+    first = {bar.who: bar for bar in reversed(group.bars)}
+    [ready] = [bar.start for bar in group.bars if bar.what == "ready"]
+    assert (first["orders"].start >= ready) == waits
+    assert first["orders"].what.startswith("fails") == (name == "1-reproduce")
