@@ -137,18 +137,40 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   document.querySelectorAll("figure").forEach((figure) => figures.observe(figure));
 
-  /* The field above the tables of symptoms leaves the rows that have all of its words. */
-  const filter = document.querySelector(".filter");
-  if (filter) {
-    const rows = [...document.querySelectorAll("table.symptoms tbody tr")];
-    filter.addEventListener("input", ({ target }) => {
-      const words = target.value.toLowerCase().split(/\s+/);
-      rows.forEach((row) => {
-        row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
-      });
-      document.querySelectorAll("section:has(> * table.symptoms)").forEach((section) => {
-        section.hidden = !section.querySelector("tbody tr:not([hidden])");
-      });
+  /* The field above the tables of symptoms leaves the rows whose first cell has all of its words. */
+  const filter = document.querySelector(".filter input");
+  function leaveRows() {
+    const words = filter.value.toLowerCase().split(/\s+/);
+    document.querySelectorAll("table.symptoms tbody tr").forEach((row) => {
+      const text = row.cells[0].textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
     });
+    const sections = [...document.querySelectorAll("section section:has(table.symptoms)")];
+    sections.forEach((section) => {
+      section.hidden = !section.querySelector("tbody tr:not([hidden])");
+    });
+    document.querySelector(".filter-none").hidden = sections.some((section) => !section.hidden);
   }
+  if (filter) {
+    filter.addEventListener("input", leaveRows);
+    window.addEventListener("pageshow", leaveRows); // with what the browser has kept in the field
+  }
+
+  /* A search is a part of the address of its page, which servers limit; a log ends with the error. */
+  document.addEventListener("submit", ({ target }) => {
+    const field = target.elements.q;
+    if (field) {
+      field.value = field.value.slice(-2000);
+    }
+  });
+
+  /* Paper is white. */
+  const root = document.documentElement.dataset;
+  window.addEventListener("beforeprint", () => {
+    root.before = root.theme;
+    root.theme = "light";
+  });
+  window.addEventListener("afterprint", () => {
+    root.theme = root.before;
+  });
 });

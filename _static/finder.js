@@ -17,7 +17,7 @@ const finder = (() => {
   const LENGTH = { share: 0.5, power: 0.75 }; // what long sections lose for having many words
   const LEAD = 2; // sections that tell what a page is about
   const FUZZY = { from: 4, long: 8 }; // letters of words that may differ by one letter, and by two
-  const LONGEST = 4000; // letters of a query that are read
+  const LONGEST = 4000; // letters that are read of a query, its last: a log ends with the error
   const NAME = /[\p{L}\p{N}]+(?:[-_][\p{L}\p{N}]+)*(?:\.(?:yaml|console)\b)?/gu;
   const ENDING = /(?<=...)(?:ings?|ions?|ed|es|e|(?<![sui])s)$/;
   const kept = new Map(); // the lines of pages by their names
@@ -243,7 +243,7 @@ const finder = (() => {
   /* The best results for a query, the best one first: the page, the section that fits best, and if
      that one is an entry, which the page has many of. */
   function find(query) {
-    const text = query.slice(0, LONGEST).replace(/\\[nrt"]/g, " ");
+    const text = query.slice(-LONGEST).replace(/\\[nrt"]/g, " ");
     const wanted = meanings(text);
     const said = parts(text);
     return book.units
@@ -368,19 +368,12 @@ if (typeof document !== "undefined") {
     return parts;
   }
 
-  /* To the section, and in it to the line: a text fragment, with words that make it unique, since
-     the list of chapters has the titles of sections, too. */
-  function address(page, { section, text, rarest }) {
-    const words = text.slice(rarest[0], rarest[1] + AROUND).split(" ").slice(0, 5).join(" ");
-    return `${page.url}#${section.id}:~:text=${encodeURIComponent(words).replace(/-/g, "%2D")}`;
-  }
-
   function item(result) {
     const { page, section, isEntry } = result;
     const lines = finder.lines(result).map((line) => {
       const isInTitle = isEntry && line.section === section;
       const name = isInTitle ? [] : [make("small", "", line.section.title)];
-      return make("li", "", link(address(page, line), ...name, make("code", "", ...excerpt(line))));
+      return make("li", "", link(`${page.url}#${line.section.id}`, ...name, make("code", "", ...excerpt(line))));
     });
     const titles = new Set([page.title, ...(isEntry ? [section.title] : [])]);
     const top = link(isEntry ? `${page.url}#${section.id}` : page.url, [...titles].join(": "));
@@ -420,6 +413,10 @@ if (typeof document !== "undefined") {
     input.value = new URLSearchParams(location.search).get("q") ?? "";
   }
   input.addEventListener("input", show);
+  /* What was found is there again for who comes back. */
+  byId("finder-found").addEventListener("click", () => {
+    history.replaceState(null, "", `?q=${encodeURIComponent(input.value.slice(-2000))}`);
+  });
   input.focus();
   show();
 }

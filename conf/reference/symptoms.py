@@ -47,6 +47,9 @@ PARTS = ("debugging", "problems", "practices", "tricks")
 # book.js filters by it; without scripts it is hidden.
 FILTER = """\
 <p class="filter"><label>{label} <input type="search"></label></p>
+<p role="status">
+<span class="filter-none" hidden>{none} <a href="../search.html">{search}</a></span>
+</p>
 """
 SECTIONS = "symptoms in sections"  # in what Sphinx knows of a page, ids by the symptoms
 FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.S)
@@ -110,8 +113,13 @@ class Filter(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The field: sections cannot come behind it in one directive."""
-        label = escape(_("Words of what you see:"))
-        field = nodes.raw("", FILTER.format(label=label), format="html")
+        words = {
+            "label": _("Words of what you see:"),
+            "none": _("No row has all of these words."),
+            "search": _("Search the guide"),
+        }
+        quoted = {name: escape(str(text)) for name, text in words.items()}
+        field = nodes.raw("", FILTER.format(**quoted), format="html")
         return [addnodes.only("", field, expr="html")]
 
 

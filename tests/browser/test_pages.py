@@ -360,6 +360,20 @@ def test_symptoms_are_left_that_have_the_words(watched: Watched) -> None:
     assert sum(row.is_visible() for row in rows.all()) == everything > 60
 
 
+def test_symptoms_that_have_none_of_the_words_say_so_and_come_back(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "reference" / "symptoms.html")
+    field = page.get_by_label("Words of what you see:")
+    field.fill("Connection reset xyzzy")
+    page.get_by_role("status").filter(has_text="No row has all of these words.").wait_for()
+    assert page.locator("table.symptoms tbody tr:visible").count() == 0
+    field.fill("503 UC")
+    rows = page.locator("table.symptoms tbody tr:visible").all_inner_texts()
+    assert rows
+    assert all("503 UC" in row for row in rows)
+    assert not page.locator(".filter-none").is_visible()
+
+
 def test_symptoms_without_scripts_are_the_plain_tables(browser: Browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -539,6 +553,20 @@ def test_page_without_scripts_is_complete(browser: Browser) -> None:
     assert page.locator("button.gp").count() == 0
     assert page.locator(".gp").first.inner_text() == "$ "
     context.close()
+
+
+def test_print_from_a_dark_screen_is_light(watched: Watched) -> None:
+    watched.page.emulate_media(color_scheme="dark")
+    watched.open(CHAPTER)
+    theme = "document.documentElement.dataset.theme"
+    seen = watched.page.evaluate(f"""() => {{
+      const themes = [{theme}];
+      dispatchEvent(new Event("beforeprint"));
+      themes.push({theme});
+      dispatchEvent(new Event("afterprint"));
+      return [...themes, {theme}];
+    }}""")
+    assert seen == ["dark", "light", "dark"]
 
 
 def test_print_has_the_text_alone_and_every_line_of_a_block(watched: Watched) -> None:
@@ -789,6 +817,29 @@ def test_search_answers_while_one_types(watched: Watched) -> None:
     page.fill("#finder-words", "")
     page.locator("#finder-none").wait_for(state="hidden")
     assert page.inner_text("#finder-status") == ""
+
+
+def test_search_is_there_again_for_who_comes_back(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "search.html")
+    page.fill("#finder-words", "503 UC")
+    assert results(page)[0] == "reference/response-flags.html#uc"
+    page.locator("#finder-found li a").nth(1).click()
+    page.wait_for_url("**/response-flags.html#uc")
+    page.go_back()
+    assert results(page)[0] == "reference/response-flags.html#uc"
+    assert page.input_value("#finder-words") == "503 UC"
+
+
+def test_end_of_a_long_log_is_what_counts(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "index.html")
+    log = "all is well and nothing is wrong here " * 2000
+    page.fill("form.search input", f"{log} filter_chain_not_found")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=*")
+    assert len(page.url) < 8000
+    assert results(page)[0] == "reference/response-flags.html#nr"
 
 
 def test_body_of_an_answer_leads_to_its_flag(watched: Watched) -> None:
