@@ -19,10 +19,22 @@ document.addEventListener("DOMContentLoaded", () => {
     event.target.closest("dialog a")?.closest("dialog").close();
   });
 
-  /* In long contents, the section that one reads is in view. */
+  /* The contents mark the section that one reads. The theme marks the heading that last came into
+     view, and misses those that one scrolls past; a jump is its own for a second. */
   const contents = document.getElementById("pst-page-toc-nav");
+  let jumped = -Infinity;
   function follow() {
-    const current = contents.querySelector("[aria-current]");
+    const links = [...contents.querySelectorAll("a[href^='#']")].filter((link) => link.hash);
+    const above = links.filter((link) => {
+      const target = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+      return target && target.getBoundingClientRect().top < innerHeight * 0.3;
+    });
+    const current = above.at(-1);
+    links.forEach((link) => {
+      link.classList.toggle("active", link === current);
+      link.removeAttribute("aria-current");
+    });
+    current?.setAttribute("aria-current", "true");
     const pane = contents.closest(".bd-sidebar-secondary");
     if (current && pane) {
       const below = current.getBoundingClientRect().top - pane.getBoundingClientRect().top;
@@ -30,10 +42,12 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
   if (contents) {
-    new MutationObserver(follow).observe(contents, {
-      attributeFilter: ["aria-current"],
-      subtree: true,
-    });
+    window.addEventListener("hashchange", () => { jumped = performance.now(); });
+    document.addEventListener("scroll", () => requestAnimationFrame(() => {
+      if (performance.now() - jumped > 1000) {
+        follow();
+      }
+    }), { passive: true });
   }
 
   /* The copy button shows what became of a press; this says it, and gives the focus back. */

@@ -254,7 +254,8 @@ const finder = (() => {
       .map(({ unit, sections, symptom }) => {
         const section = sections.find(({ number }) => number === symptom) ?? sections[0];
         const others = sections.filter((one) => one !== section).slice(0, OTHERS);
-        return { page: unit.page, section, isEntry: !unit.page.isChapter, others, wanted };
+        const found = { page: unit.page, section, isEntry: !unit.page.isChapter, others, wanted };
+        return { ...found, isKnown: symptom !== undefined };
       });
   }
 
@@ -398,8 +399,9 @@ if (typeof document !== "undefined") {
       return;
     }
     const isNothing = text !== "" && results.length === 0;
-    const { none, some } = form.dataset;
-    const said = isNothing ? none : some.replace("{count}", results.length);
+    const { none, near, some } = form.dataset;
+    const found = (results[0]?.isKnown ? some : near).replace("{count}", results.length);
+    const said = isNothing ? none : found;
     byId("finder-status").textContent = text === "" ? "" : [verdict, said].filter(Boolean).join(" ");
     byId("finder-none").hidden = !isNothing;
     fill();

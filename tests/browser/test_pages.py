@@ -555,6 +555,23 @@ def test_page_without_scripts_is_complete(browser: Browser) -> None:
     context.close()
 
 
+def test_contents_mark_the_section_that_one_reads_however_one_came_there(watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    watched.open(HTML / "reference" / "response-flags.html")
+    marked = "[...document.querySelectorAll('#pst-page-toc-nav [aria-current]')].map((a) => a.hash)"
+    for flag in ("uc", "nr", "rl", "ut"):
+        # The middle of an entry, as far as a page-down or a thumb on the scroll bar gets.
+        page.evaluate(
+            """flag => {
+          const entry = document.getElementById(flag).getBoundingClientRect();
+          scrollBy({ top: entry.top + entry.height / 2, behavior: "instant" });
+        }""",
+            flag,
+        )
+        page.wait_for_function(f"flag => {marked}.join() === '#' + flag", arg=flag)
+
+
 def test_print_from_a_dark_screen_is_light(watched: Watched) -> None:
     watched.page.emulate_media(color_scheme="dark")
     watched.open(CHAPTER)
@@ -810,6 +827,8 @@ def test_search_answers_while_one_types(watched: Watched) -> None:
     page.keyboard.type("filter_chain_not_found")
     assert results(page)[0] == "reference/response-flags.html#nr"
     assert not page.is_visible("#finder-none")
+    page.fill("#finder-words", "kubernetes pvc pending")
+    page.get_by_role("status").filter(has_text="No symptom of this guide is in it.").wait_for()
     page.fill("#finder-words", "xyzzy")
     page.locator("#finder-none").wait_for()
     assert page.locator("#finder-found li").count() == 0
