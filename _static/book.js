@@ -36,7 +36,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     current?.setAttribute("aria-current", "true");
     const pane = contents.closest(".bd-sidebar-secondary");
-    if (current && pane) {
+    if (current && pane && !pane.contains(document.activeElement)) {
       const below = current.getBoundingClientRect().top - pane.getBoundingClientRect().top;
       pane.scrollTop += below - pane.clientHeight / 2;
     }

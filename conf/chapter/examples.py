@@ -162,6 +162,7 @@ def mark_faults(app: Sphinx, document: nodes.document) -> None:
         if (name := Path(block.get("source", "")).name) in names and is_captioned(block):
             shown.add(name)
             caption = next(block.parent.findall(nodes.caption))
+            caption[:] = [nodes.inline("", "", *caption.children)]  # one part of the bar
             caption += [nodes.Text(" "), nodes.inline("", _("not a fix"), classes=["fault"])]
     for name in sorted(names - shown):
         text = "the front matter lists %s under faults, which this page does not show"

@@ -853,7 +853,7 @@ def test_search_is_there_again_for_who_comes_back(watched: Watched) -> None:
 def test_end_of_a_long_log_is_what_counts(watched: Watched) -> None:
     page = watched.page
     watched.open(HTML / "index.html")
-    log = "all is well and nothing is wrong here " * 2000
+    log = "it is what it is " * 4000
     page.fill("form.search input", f"{log} filter_chain_not_found")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=*")
