@@ -53,7 +53,7 @@ extensions = [
 nitpicky = True
 # A block without a language is plain text, not a guess at Python.
 highlight_language = "none"
-# Figures, tables and listings have numbers, the same in both editions.
+# Figures, tables and listings have numbers, counted on each page by chapter/numbers.py.
 numfig = True
 
 # Translation: one catalogue a chapter.

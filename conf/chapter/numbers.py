@@ -1,6 +1,6 @@
-"""Numbers the listings of each page from one, in both editions; Sphinx counts through the book.
+"""Numbers the figures, tables and listings of each page from one; Sphinx counts through the book.
 
-Its own way, `numfig_secnum_depth`, needs numbered sections.
+Its own way, `numfig_secnum_depth`, needs numbered sections. Both editions have the same numbers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from sphinx.util.typing import ExtensionMetadata
 def restart(_app: Sphinx, builder: Builder) -> None:
     """Begin anew on each page, once the environment is kept: the next build compares that."""
     for kinds in builder.env.toc_fignumbers.values():
-        listings = kinds.get("code-block", {})
-        ordered = sorted(listings, key=listings.__getitem__)
-        kinds["code-block"] = {name: (place,) for place, name in enumerate(ordered, start=1)}
+        for numbers in kinds.values():
+            for place, name in enumerate(sorted(numbers, key=numbers.__getitem__), start=1):
+                numbers[name] = (place,)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

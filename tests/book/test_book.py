@@ -598,14 +598,19 @@ def test_rows_of_tables_are_told_from_lines_of_logs(line: str, is_one: bool) -> 
     assert is_row(line) == is_one
 
 
-def test_listings_are_numbered_within_their_page(pages: dict[Path, BeautifulSoup]) -> None:
+@pytest.mark.parametrize(
+    ("captions", "most"), [(".code-block-caption", 10), ("figcaption", 1), ("table", 1)]
+)
+def test_listings_figures_and_tables_are_numbered_within_their_page(
+    captions: str, most: int, pages: dict[Path, BeautifulSoup]
+) -> None:
     longest = 0
     for path, page in pages.items():
-        numbers = page.select(".code-block-caption .caption-number")
+        numbers = page.select(f"{captions} .caption-number")
         found = [number.get_text().split()[-1] for number in numbers]
         assert found == [str(place) for place in range(1, len(found) + 1)], path
         longest = max(longest, len(found))
-    assert longest > 10
+    assert longest > most
 
 
 # The parts, and what changed
