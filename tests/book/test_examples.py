@@ -149,6 +149,14 @@ def test_what_a_reader_changes_in_a_fix_is_marked(fix: Path) -> None:
     assert unmarked == []
 
 
+@pytest.mark.parametrize("fix", FIXES, ids=name)
+def test_comments_of_a_fix_fit_beside_the_short_answer(fix: Path) -> None:
+    """Its block has 57 columns on a screen of 1,440 pixels, and no line of a manifest wraps."""
+    commented = [line for line in fix.read_text().splitlines() if "#" in line]
+    assert commented
+    assert [line for line in commented if len(line) > 57] == []
+
+
 def first_places(lines: list[str]) -> Iterator[str]:
     """Where each kind of place that is a reader's own first stands, with the line around it.
 
