@@ -2,21 +2,50 @@
 
 "use strict";
 
+/* A key for the search beside the theme's Ctrl-K, and both in a drawer, too: it closes first, or the
+   search would open behind it. Hears of a key before the theme does. */
+window.addEventListener("keydown", (event) => {
+  const { key, target, altKey, ctrlKey, metaKey } = event;
+  const isTyping = target.closest("input, textarea, #pst-search-dialog");
+  const isSlash = key === "/" && !isTyping && !altKey && !ctrlKey && !metaKey;
+  if (isSlash || (/^k$/i.test(key) && (ctrlKey || metaKey))) {
+    closeDrawer();
+  }
+  if (isSlash) {
+    event.preventDefault();
+    document.querySelector(".search-button__button").click();
+  }
+}, true);
+
+function closeDrawer() {
+  const drawer = document.querySelector("dialog[open]:not(#pst-search-dialog)");
+  drawer?.close();
+  drawer?.querySelector(":focus")?.blur(); // or the search would give the focus back to it
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   const status = document.getElementById("status");
 
-  /* The theme's search, by the key that many sites have for it beside Ctrl-K. */
-  document.addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest("input, textarea, dialog");
-    if (event.key === "/" && !isTyping && !event.ctrlKey && !event.altKey && !event.metaKey) {
-      event.preventDefault();
-      document.querySelector(".search-button__button").click();
+  /* A drawer covers a phone, and goes when one has chosen from it. What opened it, or the search,
+     gets the focus back, which the theme takes from it; a link that was chosen leads it on. */
+  let opener;
+  document.addEventListener("click", ({ target, isTrusted }) => {
+    const button = target.closest(".sidebar-toggle, .search-button__button");
+    const link = target.closest("dialog a");
+    if (isTrusted && (button || link)) {
+      opener = button;
     }
-  });
-
-  /* A drawer covers a phone, and goes when one has chosen from it. */
-  document.addEventListener("click", (event) => {
-    event.target.closest("dialog a")?.closest("dialog").close();
+    if (link) {
+      closeDrawer();
+    }
+  }, true);
+  document.querySelectorAll("dialog").forEach((dialog) => {
+    dialog.addEventListener("close", () => {
+      const focused = document.activeElement;
+      if (focused === document.body || dialog.contains(focused)) {
+        opener?.focus({ preventScroll: true });
+      }
+    });
   });
 
   /* The contents mark the section that one reads. The theme marks the heading that last came into
@@ -69,7 +98,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   /* Copy what a function gives for a button, and show for a moment that it was. */
   function copy(button, textOf) {
-    const { copied, failed } = document.body.dataset;
+    const { copy_success: copied, copy_failure: failed } = messages[locale]; // the copy button's
     let said = copied;
     try {
       ClipboardJS.copy(textOf(button));

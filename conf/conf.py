@@ -90,6 +90,7 @@ html_baseurl = ""
 # https://pydata-sphinx-theme.readthedocs.io/en/stable/user_guide/
 html_theme_options = {
     "article_header_start": ["toggle-primary-sidebar", "breadcrumbs"],
+    "article_header_end": ["article-header-buttons", "without-scripts"],
     "article_footer_items": ["about"],
     "footer_content_items": ["whole-book", "copyright", "last-updated"],
     # As the book theme has it, too: else a second bar comes with the same search.

@@ -55,8 +55,9 @@ class Buttons(SphinxPostTransform):
                 and is_applied(path := Path(file["filename"]))
                 and path.name not in kept
             ):
-                caption.append(button(_("Copy curl -O"), "curl -O"))
-                caption.append(button(_("Copy kubectl apply"), "kubectl apply", "-f"))
+                label = "<span>kubectl </span>apply"
+                caption.append(button(_("Copy curl -O"), "curl -O", "curl -O"))
+                caption.append(button(_("Copy kubectl apply"), "kubectl apply -f", label))
 
 
 def is_applied(path: Path) -> bool:
@@ -65,9 +66,11 @@ def is_applied(path: Path) -> bool:
     return path.suffix == ".yaml" and not path.name.startswith(others)
 
 
-def button(name: str, label: str, option: str = "") -> nodes.raw:
-    """A button that copies a command for the file of its block, whose address book.js adds."""
-    command = f"{label} {option}".strip()
+def button(name: str, command: str, label: str) -> nodes.raw:
+    """A button that copies a command for the file of its block, whose address book.js adds.
+
+    Its label is HTML: what is in a span is left out where the bar is narrow.
+    """
     html = (
         f'<button type="button" class="apply" aria-label="{escape(name)}"'
         f' data-command="{command}">{label}</button>'

@@ -42,6 +42,14 @@ VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" 
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 # What the theme brings and no page loads, 5 MB: icons, which book.css has, and source maps.
 UNUSED = ("scripts/fontawesome.js*", "vendor", "images", "locales", "**/*.map", "*macros.html")
+# What its style sheet has rules for, a half of it, though no option of the theme shows it: the names
+# of FontAwesome's 2,000 icons, and parts of Bootstrap.
+UNSTYLED = (
+    *("--fa:", ".accordion", ".carousel", ".offcanvas", ".page-item", ".page-link", ".pagination"),
+    *(".placeholder", ".popover", ".progress", ".spinner", ".toast"),
+)
+DARK = "dark.css"
+SHEETS = ("pygments.css", "styles/pydata-sphinx-theme.css", "book.css")  # those with colours
 
 
 class LeanFormatter(HtmlFormatter[str]):
@@ -121,8 +129,11 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     out = Path(app.outdir)
     for path in chain.from_iterable((out / "_static").glob(pattern) for pattern in UNUSED):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    style = out / "_static" / "styles" / "pydata-sphinx-theme.css"
-    style.write_text(without_icons(style.read_text("utf-8")), encoding="utf-8")
+    static = out / "_static"
+    style = static / "styles" / "pydata-sphinx-theme.css"
+    style.write_text(lean(style.read_text("utf-8")), encoding="utf-8")
+    sheets = "".join((static / name).read_text("utf-8") for name in SHEETS)
+    (static / DARK).write_text(dark(sheets), encoding="utf-8")
     if app.config.pdf_file:
         shutil.copy(app.config.pdf_file, out)
     (out / "robots.txt").write_text("\n".join(robots(app.config.html_baseurl)), encoding="utf-8")
@@ -130,9 +141,27 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
         (out / "sitemap.xml").write_bytes(sitemap(app))
 
 
-def without_icons(style: str) -> str:
-    """A style sheet without the names of FontAwesome's 2,000 icons, a third of the theme's."""
-    return "}".join(rule for rule in style.split("}") if "{--fa:" not in rule)
+def lean(style: str) -> str:
+    """A style sheet without the rules that are for UNSTYLED alone."""
+    return "}".join(rule for rule in style.split("}") if not is_unused(rule))
+
+
+def is_unused(rule: str) -> bool:
+    """Whether a rule is whole, and each of its selectors, or all that it sets, names such a part."""
+    selectors, brace, body = rule.rpartition("{")
+    texts = [body] if "--fa:" in body else selectors.split(",")
+    named = all(any(name in text for name in UNSTYLED) for text in texts)
+    return bool(brace) and "{" not in selectors and named
+
+
+def dark(sheets: str) -> str:
+    """The dark colours of style sheets in place of the light ones, with which every page begins.
+
+    The theme chooses them by a script; without scripts, a page loads these where the system is dark.
+    """
+    rules = (rule for rule in sheets.replace('"', "").split("}") if "data-theme=dark" in rule)
+    whole = (rule for rule in rules if rule.count("{") == 1)
+    return "".join(f"{rule.replace('data-theme=dark', 'data-theme=light')}}}" for rule in whole)
 
 
 def robots(address: str) -> Iterator[str]:
@@ -166,5 +195,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", leave_out_index)
     app.connect("builder-inited", keep_templates)
     app.connect("html-page-context", partial(add_context, {}))
-    app.connect("build-finished", write_files)
+    app.connect("build-finished", write_files, priority=600)  # after the theme's pygments.css
     return {"parallel_read_safe": True, "parallel_write_safe": True}
