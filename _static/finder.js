@@ -7,7 +7,8 @@
 "use strict";
 
 const finder = (() => {
-  const SHOWN = 8; // results
+  const SHOWN = { sure: 8, unsure: 3 }; // results
+  const SURE = 0.5; // of what a query says, from which a page with it is what was looked for
   const LINES = 4; // of each of them
   const OTHERS = 2; // sections beside the best one that these may be from
   // What a word counts by where it is, or by how sure it is; chosen by tests/book/searches.yaml.
@@ -135,13 +136,16 @@ const finder = (() => {
         similar(word).forEach((other) => add(other, POINTS.similar));
       }
     });
-    const said = parts(query);
-    const meant = book.synonyms.filter(([typed]) => contains(said, [typed]));
-    meant
+    synonyms(parts(query))
       .flatMap(([, words]) => words)
       .filter((word) => book.places.has(word))
       .forEach((word) => add(word, 1));
     return found;
+  }
+
+  /* What is typed for something else in a query, and what that is. */
+  function synonyms(said) {
+    return book.synonyms.filter(([typed]) => contains(said, [typed]));
   }
 
   /* The words of the book that begin with a word, as one types; else the nearest with its first
@@ -236,27 +240,40 @@ const finder = (() => {
     return { unit, page, sections, points, symptom: symptoms[0]?.number };
   }
 
+  /* How much of what a query says a unit has, from 0 to 1: rare words say more than others, and
+     those that the book lacks most of all. */
+  function coverage(unit, query) {
+    const said = parts(query.replace(book.blanks, " "));
+    const meant = new Set(synonyms(said).flatMap(([typed]) => typed));
+    const has = (word) => unit.sections.some(({ place }) => book.places.get(word)?.has(place));
+    const isThere = (word) =>
+      meant.has(word) || (book.places.has(word) ? has(word) : similar(word).some(has));
+    const asked = [...new Set(said)].filter((word) => !book.ignored.has(word));
+    return sum(asked.filter(isThere).map(rarity)) / sum(asked.map(rarity));
+  }
+
   function isKnown({ symptom }) {
     return Number(symptom !== undefined);
   }
 
   /* The best results for a query, the best one first: the page, the section that fits best, and if
-     that one is an entry, which the page has many of. */
+     that one is an entry, which the page has many of. They are fewer, and not sure, if the best one
+     neither has a known symptom of the query nor enough of its words. */
   function find(query) {
     const text = query.slice(-LONGEST).replace(/\\[nrt"]/g, " ");
     const wanted = meanings(text);
     const said = parts(text);
-    return book.units
+    const ranked = book.units
       .map((unit) => rank(unit, wanted, said))
       .filter(({ page, symptom }) => page > 0 || symptom !== undefined)
-      .sort((one, two) => isKnown(two) - isKnown(one) || two.points - one.points)
-      .slice(0, SHOWN)
-      .map(({ unit, sections, symptom }) => {
-        const section = sections.find(({ number }) => number === symptom) ?? sections[0];
-        const others = sections.filter((one) => one !== section).slice(0, OTHERS);
-        const found = { page: unit.page, section, isEntry: !unit.page.isChapter, others, wanted };
-        return { ...found, isKnown: symptom !== undefined };
-      });
+      .sort((one, two) => isKnown(two) - isKnown(one) || two.points - one.points);
+    const best = ranked[0];
+    const isSure = best && (isKnown(best) > 0 || coverage(best.unit, text) >= SURE);
+    return ranked.slice(0, isSure ? SHOWN.sure : SHOWN.unsure).map(({ unit, sections, symptom }) => {
+      const section = sections.find(({ number }) => number === symptom) ?? sections[0];
+      const others = sections.filter((one) => one !== section).slice(0, OTHERS);
+      return { page: unit.page, section, isEntry: !unit.page.isChapter, others, wanted, isSure };
+    });
   }
 
   /* The lines of a result that have the most of the query, once its page's are there, each with the
@@ -381,12 +398,17 @@ if (typeof document !== "undefined") {
     return make("li", "", top, make("ul", "", ...lines));
   }
 
-  /* Shows what a line of an access log means, as the decoder says it, and gives its verdict. */
+  /* Shows what a line of an access log means, as the decoder says it, and gives its verdict; of a
+     line that is not whole, what was found says more than what is missing. */
   function decode(text) {
     const isLine = finder.isLogLine(text);
     byId("finder-elsewhere").hidden = !isLine && text !== "";
-    byId("decoder-answer").replaceChildren();
-    return isLine ? accessLog.show(finder.apart(text)).requests[0]?.verdict : undefined;
+    const shown = isLine ? accessLog.show(finder.apart(text)) : undefined;
+    if (!shown || shown.faults.length > 0) {
+      byId("decoder-answer").replaceChildren();
+      return "";
+    }
+    return shown.requests[0]?.verdict ?? "";
   }
 
   async function show() {
@@ -400,9 +422,11 @@ if (typeof document !== "undefined") {
     }
     const isNothing = text !== "" && results.length === 0;
     const { none, near, some } = form.dataset;
-    const found = (results[0]?.isKnown ? some : near).replace("{count}", results.length);
+    const found = (results[0]?.isSure ? some : near).replace("{count}", results.length);
     const said = isNothing ? none : found;
-    byId("finder-status").textContent = text === "" ? "" : [verdict, said].filter(Boolean).join(" ");
+    // The verdict stands below, to be seen.
+    const heard = make("span", "visually-hidden", `${verdict} `);
+    byId("finder-status").replaceChildren(...(text === "" ? [] : [heard, said]));
     byId("finder-none").hidden = !isNothing;
     fill();
     await Promise.all(results.map(({ page }) => load(`finder/${page.name}.js`)));
@@ -415,6 +439,17 @@ if (typeof document !== "undefined") {
     input.value = new URLSearchParams(location.search).get("q") ?? "";
   }
   input.addEventListener("input", show);
+  /* The arrow keys go from the field through what was found, and back; so does Escape at once. */
+  byId("main-content").addEventListener("keydown", (event) => {
+    const stops = [input, ...document.querySelectorAll("#finder-found > li > a")];
+    const item = document.activeElement.closest("#finder-found > li");
+    const at = stops.indexOf(item?.firstElementChild ?? document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Escape: item ? 0 : -1 }[event.key];
+    if (at >= 0 && stops[to] && !event.ctrlKey && !event.altKey && !event.metaKey) {
+      event.preventDefault();
+      stops[to].focus();
+    }
+  });
   /* What was found is there again for who comes back. */
   byId("finder-found").addEventListener("click", () => {
     history.replaceState(null, "", `?q=${encodeURIComponent(input.value.slice(-2000))}`);

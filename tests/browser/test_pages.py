@@ -827,7 +827,8 @@ def test_search_answers_while_one_types(watched: Watched) -> None:
     assert results(page)[0] == "reference/response-flags.html#nr"
     assert not page.is_visible("#finder-none")
     page.fill("#finder-words", "kubernetes pvc pending")
-    page.get_by_role("status").filter(has_text="No symptom of this guide is in it.").wait_for()
+    page.get_by_role("status").filter(has_text="This guide has nothing on all of it.").wait_for()
+    assert page.locator("#finder-found > li").count() == 3
     page.fill("#finder-words", "xyzzy")
     page.locator("#finder-none").wait_for()
     assert page.locator("#finder-found li").count() == 0
@@ -835,6 +836,40 @@ def test_search_answers_while_one_types(watched: Watched) -> None:
     page.fill("#finder-words", "")
     page.locator("#finder-none").wait_for(state="hidden")
     assert page.inner_text("#finder-status") == ""
+
+
+def test_arrow_keys_go_through_what_was_found_and_back(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "search.html")
+    page.keyboard.type("503 UC")
+    found = results(page)
+    focused = "document.activeElement.getAttribute('href') ?? document.activeElement.id"
+    for key, there in (
+        ("ArrowDown", found[0]),
+        ("ArrowDown", found[1]),
+        ("ArrowUp", found[0]),
+        ("ArrowUp", "finder-words"),
+        ("ArrowUp", "finder-words"),
+        ("ArrowDown", found[0]),
+        ("Escape", "finder-words"),
+        ("ArrowDown", found[0]),
+    ):
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == there, key
+    page.keyboard.press("Tab")  # to a line of the first result, from which they go on
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == found[1]
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{found[0]}")
+
+
+def test_line_of_a_log_without_its_time_leads_to_a_result_and_no_fault(watched: Watched) -> None:
+    page = watched.page
+    watched.open(HTML / "search.html")
+    page.fill("#finder-words", UC.partition("] ")[2])
+    assert any("upstream-connection-termination" in url for url in results(page)[:3])
+    assert page.locator(".decoder-fault, .decoder-request").count() == 0
 
 
 def test_search_is_there_again_for_who_comes_back(watched: Watched) -> None:
