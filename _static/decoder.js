@@ -35,7 +35,8 @@ const accessLog = (() => {
     const filled = text.replace(/\{([a-z]+)\}/g, (mark, name) => {
       return Object.hasOwn(values, name) ? String(values[name]) : mark;
     });
-    return filled.charAt(0).toUpperCase() + filled.slice(1);
+    // A word begins a sentence, an address stays as it is.
+    return filled.replace(/^[a-z]+(?= )/, (word) => word[0].toUpperCase() + word.slice(1));
   }
 
   // From a line to values by key, or to a message
@@ -265,10 +266,10 @@ const accessLog = (() => {
     ];
     const found = keys.map((key) => {
       const value = line.values[key];
-      const text = value.replace(/\s/g, "_");
+      const text = value.replace(/\s/g, "_").toLowerCase();
       const known = data.details.find(
         (detail) =>
-          text.includes(detail.contains) &&
+          text.includes(detail.contains.toLowerCase()) &&
           Object.entries(detail.where ?? {}).every(([key, own]) => line.values[key] === own),
       );
       const values = { host: host(line, data), code: line.values.response_code };
@@ -318,6 +319,9 @@ const accessLog = (() => {
       const isCut = line.flags.some((flag) => flag !== "URX" && isSide("upstream")(flag));
       const name = line.direction === "inbound" ? "application" : "upstream";
       const isUnclear = name === "upstream" && Number(code) >= 400;
+      if (line.flags.join() === "URX" && Number(code) < 400) {
+        return say("retried");
+      }
       return because(isCut ? "cut" : isUnclear ? "upstream-error" : name);
     }
     if (code === "0" || code === NONE) {
@@ -542,8 +546,14 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
       : [values.method, values.path, values.response_code].filter((value) => value !== "-");
     const number = accessLog.fill(words.line, { number: line.number });
     const title = make("h3", "", `${number}: ${direction.name}, `, make("code", "", what.join(" ")));
-    const details = make("details", "", make("summary", "", words.fields), ...fieldTable(line));
-    details.open = isOpen;
+    const details = make("details", "", make("summary", "", words.fields));
+    const fill = () => details.append(...fieldTable(line));
+    if (isOpen) {
+      details.open = true;
+      fill();
+    } else {
+      details.addEventListener("toggle", fill, { once: true }); // of 1,000 lines, few are opened
+    }
     const section = make("section", "decoder-line", title);
     const say = (text) => section.append(make("p", "", marked(text)));
     say(direction.means);
@@ -557,7 +567,7 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     return section;
   }
 
-  function requestSection(request) {
+  function requestSection(request, isOpen) {
     const decisive = request.lines.find((line) => line.number === request.decisive);
     const { remedies } = decisive;
     const links = new Map(
@@ -570,7 +580,7 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     if (links.size > 0) {
       section.append(make("p", "", words.links), list("", [...links.values()].map(link)));
     }
-    section.append(...request.lines.map((line) => lineSection(line, request.lines.length === 1)));
+    section.append(...request.lines.map((line) => lineSection(line, isOpen)));
     return section;
   }
 
@@ -583,9 +593,11 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
   /* Shows what some lines mean, and gives what decode() says of them. */
   accessLog.show = (text) => {
     const answer = accessLog.decode(text, data);
+    const { notes, requests } = answer;
+    const isOnly = requests.length === 1 && requests[0].lines.length === 1;
     byId("decoder-answer").replaceChildren(
-      ...answer.notes.map((note) => make("p", "", note)),
-      ...answer.requests.map(requestSection),
+      ...notes.map((note) => make("p", "", note)),
+      ...requests.map((request) => requestSection(request, isOnly)),
       ...answer.faults.map(faultSection),
     );
     return answer;

@@ -42,8 +42,8 @@ VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" 
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 # What the theme brings and no page loads, 5 MB: icons, which book.css has, and source maps.
 UNUSED = ("scripts/fontawesome.js*", "vendor", "images", "locales", "**/*.map", "*macros.html")
-# What its style sheet has rules for, a half of it, though no option of the theme shows it: the names
-# of FontAwesome's 2,000 icons, and parts of Bootstrap.
+# What its style sheet has rules for, a third of it and more, though no option of the theme shows
+# it: the names of FontAwesome's 2,000 icons, and parts of Bootstrap.
 UNSTYLED = (
     *("--fa:", ".accordion", ".carousel", ".offcanvas", ".page-item", ".page-link", ".pagination"),
     *(".placeholder", ".popover", ".progress", ".spinner", ".toast"),
@@ -147,7 +147,7 @@ def lean(style: str) -> str:
 
 
 def is_unused(rule: str) -> bool:
-    """Whether a rule is whole, and each of its selectors, or all that it sets, names such a part."""
+    """Whether a rule is whole, and all its selectors, or what it sets, name such a part."""
     selectors, brace, body = rule.rpartition("{")
     texts = [body] if "--fa:" in body else selectors.split(",")
     named = all(any(name in text for name in UNSTYLED) for text in texts)
@@ -157,7 +157,7 @@ def is_unused(rule: str) -> bool:
 def dark(sheets: str) -> str:
     """The dark colours of style sheets in place of the light ones, with which every page begins.
 
-    The theme chooses them by a script; without scripts, a page loads these where the system is dark.
+    The theme chooses them by a script; without, a page loads these where the system is dark.
     """
     rules = (rule for rule in sheets.replace('"', "").split("}") if "data-theme=dark" in rule)
     whole = (rule for rule in rules if rule.count("{") == 1)

@@ -180,6 +180,15 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
             "This proxy made the 503 itself. 10.0.0.5:8080 accepts no connections",
         ),
         (
+            made(code="200", flags="URX"),
+            "10.0.0.5:8080 answered 200 in each try, and this proxy passed the last answer on. "
+            "With gRPC that is an error all the same",
+        ),
+        (
+            made(flags="UF", details=REFUSED.lower(), host="envoy://connect_originate/10.0.0.5:80"),
+            "This proxy made the 503 itself. envoy://connect_originate/10.0.0.5:80 accepts no",
+        ),
+        (
             inbound(flags="UF", details=REFUSED),
             "This proxy made the 503 itself. The application at 10.0.0.5:8080 accepts no",
         ),

@@ -200,6 +200,17 @@ def test_thousand_mutated_lines_raise_no_error(opened: Opened) -> None:
         assert opened.page.inner_text("#decoder-answer")
 
 
+def test_fields_of_many_lines_are_shown_when_they_are_opened(opened: Opened) -> None:
+    opened.decode("\n".join(made(id=str(number)) for number in range(1000)))
+    assert len(opened.verdicts()) == 1000
+    assert opened.page.locator("#decoder-answer table").count() == 0
+    for _twice in range(2):
+        opened.page.locator("summary").nth(1).click()
+        assert opened.page.locator("#decoder-answer table").count() == 1
+    opened.page.locator("summary").nth(1).click()
+    assert opened.page.locator("#decoder-answer tbody tr").first.is_visible()
+
+
 def test_page_is_used_with_the_keyboard_alone(opened: Opened) -> None:
     page = opened.page
     page.focus("#decoder-input")
