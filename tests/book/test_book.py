@@ -168,7 +168,19 @@ def test_theme_s_icons_and_the_index_of_its_search_are_not_there(html: Path) -> 
     assert {name for name in names if name.endswith((".woff2", ".map"))} == set()
     style = (html / "_static" / "styles" / "pydata-sphinx-theme.css").read_text()
     assert style.count("{") == style.count("}") > 1000
-    assert "--fa:" not in style
+    assert not [part for part in ("--fa:", ".popover-body", ".spinner-grow{") if part in style]
+    assert ".dropdown-menu" in style
+
+
+def test_dark_colours_without_scripts_are_those_of_the_theme(html: Path) -> None:
+    static = html / "_static"
+    found = (static / "dark.css").read_text()
+    assert "dark]" not in found
+    assert found.count("{") == found.count("}") > 60
+    for sheet in ("pygments.css", "book.css", "styles/pydata-sphinx-theme.css"):
+        text = (static / sheet).read_text().replace('"', "")
+        rule = text.partition("html[data-theme=dark]")[2].partition("}")[0]
+        assert f"html[data-theme=light]{rule}}}" in found, sheet
 
 
 def test_every_page_fits_itself_to_the_screen_once(pages: dict[Path, BeautifulSoup]) -> None:

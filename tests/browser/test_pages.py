@@ -260,6 +260,44 @@ def test_drawer_opens_and_closes_by_keys_on_a_phone(watched: Watched) -> None:
     assert not drawer.is_visible()
 
 
+FOCUSED_CLASS = "document.activeElement.className"
+
+
+@pytest.mark.parametrize("side", ["primary", "secondary"])
+def test_drawer_gives_the_focus_back_and_lets_the_search_open(side: str, watched: Watched) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    watched.open(CHAPTER)
+    drawer = page.locator(f"#pst-{side}-sidebar-modal")
+    for key in ("Escape", "/", "Control+k"):
+        page.click(f".{side}-toggle")
+        drawer.wait_for()
+        page.keyboard.press(key)
+        drawer.wait_for(state="hidden")
+        if key != "Escape":
+            page.locator("#pst-search-dialog").wait_for()
+            assert page.evaluate("document.activeElement.name") == "q"
+            page.keyboard.press("Escape")
+            page.locator("#pst-search-dialog").wait_for(state="hidden")
+        page.wait_for_function(f"{FOCUSED_CLASS}.includes('{side}-toggle')")
+    page.click(f".{side}-toggle")
+    drawer.wait_for()
+    page.mouse.click(380 if side == "primary" else 10, 790)  # beside it
+    page.wait_for_function(f"{FOCUSED_CLASS}.includes('{side}-toggle')")
+
+
+def test_search_gives_the_focus_back_to_where_one_was(watched: Watched) -> None:
+    page = watched.page
+    watched.open(CHAPTER)
+    page.locator("article p a").first.focus()
+    for key in ("/", "Control+k"):
+        page.keyboard.press(key)
+        page.locator("#pst-search-dialog").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("#pst-search-dialog").wait_for(state="hidden")
+        assert page.evaluate("document.activeElement.closest('article p') !== null")
+
+
 def test_drawer_of_contents_closes_when_a_section_is_chosen_on_a_phone(watched: Watched) -> None:
     page = watched.page
     page.set_viewport_size({"width": 400, "height": 800})
@@ -464,6 +502,28 @@ def test_bars_of_listings_are_one_line(width: int, watched: Watched) -> None:
         assert watched.page.evaluate(fits), path
 
 
+@pytest.mark.parametrize("width", [1280, 1024, 390, 320])
+def test_names_of_files_are_whole_in_their_bars(width: int, watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": width, "height": 800})
+    seen = 0
+    for path in CHAPTERS:
+        watched.open(path)
+        found = watched.page.evaluate(
+            """[...document.querySelectorAll(".code-block-caption .caption-text")].map((text) => {
+              const first = document.createTreeWalker(text, NodeFilter.SHOW_TEXT).nextNode();
+              const name = first.data.split(",")[0]; // after it: "the part that differs"
+              const range = document.createRange();
+              range.setStart(first, 0);
+              range.setEnd(first, name.length);
+              const end = (part) => part.getBoundingClientRect().right;
+              return [name, end(range) <= end(text.firstElementChild ?? text) + 1];
+            })"""
+        )
+        assert [name for name, is_whole in found if not is_whole] == [], path
+        seen += len(found)
+    assert seen > 400
+
+
 def test_first_screen_of_a_chapter_has_the_answer_and_the_fix(watched: Watched) -> None:
     for path in CHAPTERS:
         watched.open(path)
@@ -537,20 +597,46 @@ def test_colours_that_were_chosen_stay_from_the_first_moment(watched: Watched) -
     assert page.evaluate("[first, document.documentElement.dataset.theme]") == ["dark", "dark"]
 
 
-def test_page_without_scripts_is_complete(browser: Browser) -> None:
-    context = browser.new_context(java_script_enabled=False, color_scheme="dark")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_without_scripts_is_complete(scheme: Scheme, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False, color_scheme=scheme)
     page = context.new_page()
     page.goto(CHAPTER.as_uri())
-    ground = "document.documentElement.dataset.theme"
-    assert page.evaluate(ground) == "light"
-    colours = "[...document.querySelectorAll('pre span')].map(e => getComputedStyle(e).color)"
-    assert len(set(page.evaluate(colours))) > 4
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark, white = "rgb(20, 24, 30)", "rgb(255, 255, 255)"
+    assert page.evaluate(ground) == (dark if scheme == "dark" else white)
+    colours = page.evaluate(CONTRASTS)
+    assert len(colours) > 4
+    assert min(colours.values()) >= 4.5
     for text in (".glance-fix pre", "#sources", ".bd-links", "#pst-page-toc-nav", ".right-next"):
         assert page.locator(text).first.is_visible(), text
     for button in ("copybtn", "apply", "search-button__button", "theme-switch-button"):
         assert page.locator(f".{button}:visible").count() == 0, button
     assert page.locator("button.gp").count() == 0
     assert page.locator(".gp").first.inner_text() == "$ "
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == white
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1024, 390, 320])
+def test_links_lead_to_chapters_and_contents_without_scripts(width: int, browser: Browser) -> None:
+    context = browser.new_context(
+        java_script_enabled=False, viewport={"width": width, "height": 800}
+    )
+    page = context.new_page()
+    page.goto(CHAPTER.as_uri())
+    assert page.locator(".sidebar-toggle:visible").count() == 0
+    for name, place in (("Chapters", ".bd-links"), ("Contents", "#pst-page-toc-nav")):
+        assert page.evaluate("document.scrollingElement.scrollWidth") == width
+        page.get_by_role("link", name=name, exact=True).click()
+        link = page.locator(f"{place} a").last
+        assert link.is_visible()
+        box = link.bounding_box()
+        assert box
+        assert 0 <= box["x"] < width
+    link.click()
+    assert page.evaluate("location.hash") == "#sources"
     context.close()
 
 
