@@ -49,7 +49,8 @@ UNSTYLED = (
     *(".placeholder", ".popover", ".progress", ".spinner", ".toast"),
 )
 DARK = "dark.css"
-SHEETS = ("pygments.css", "styles/pydata-sphinx-theme.css", "book.css")  # those with colours
+THEME = "styles/pydata-sphinx-theme.css"
+SHEETS = (THEME, "pygments.css", "styles/sphinx-book-theme.css", "book.css")  # those with colours
 
 
 class LeanFormatter(HtmlFormatter[str]):
@@ -130,7 +131,7 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     for path in chain.from_iterable((out / "_static").glob(pattern) for pattern in UNUSED):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     static = out / "_static"
-    style = static / "styles" / "pydata-sphinx-theme.css"
+    style = static / THEME
     style.write_text(lean(style.read_text("utf-8")), encoding="utf-8")
     sheets = "".join((static / name).read_text("utf-8") for name in SHEETS)
     (static / DARK).write_text(dark(sheets), encoding="utf-8")

@@ -603,7 +603,7 @@ def test_page_without_scripts_is_complete(scheme: Scheme, browser: Browser) -> N
     page = context.new_page()
     page.goto(CHAPTER.as_uri())
     ground = "getComputedStyle(document.body).backgroundColor"
-    dark, white = "rgb(20, 24, 30)", "rgb(255, 255, 255)"
+    dark, white = "rgb(18, 18, 18)", "rgb(255, 255, 255)"
     assert page.evaluate(ground) == (dark if scheme == "dark" else white)
     colours = page.evaluate(CONTRASTS)
     assert len(colours) > 4
