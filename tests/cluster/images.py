@@ -55,6 +55,8 @@ def images(istio: Istio) -> list[Image]:
         Image(PYTHON, ("base",), path | {"Cmd": ["python3"]}),
         Image(CURL, ("base",), path | {"User": "100"}),
         Image(f"{hub}/proxyv2:{tag}", ("base", "proxy"), path | {"Entrypoint": [agent]}),
+        # For `sidecar.istio.io/proxyImageType: distroless`.
+        Image(f"{hub}/proxyv2:{tag}-distroless", ("bare", "proxy"), path | {"Entrypoint": [agent]}),
         Image(
             f"{hub}/pilot:{tag}",
             ("base", "pilot"),
@@ -68,6 +70,7 @@ def part(istio: Istio, base: Part, pause: Part, programs: Part, envoy: Part) -> 
     wanted = images(istio)
     layers: dict[str, Callable[[tarfile.TarFile], None]] = {
         "base": lambda tar: add_tree(tar, base.folder / "root"),
+        "bare": lambda tar: add_tree(tar, base.folder / "root", without=("usr/bin/",)),
         "pause": lambda tar: add(tar, [File("pause", pause.folder / "bin" / "pause")]),
         "proxy": lambda tar: add(tar, _proxy(programs.folder, envoy.folder)),
         "pilot": lambda tar: add(tar, _pilot(programs.folder)),
@@ -174,12 +177,15 @@ def add(tar: tarfile.TarFile, files: list[File]) -> None:
             tar.addfile(entry, data)
 
 
-def add_tree(tar: tarfile.TarFile, root: Path) -> None:
-    """Adds a whole tree as it is, without devices, which each container has its own of."""
+def add_tree(tar: tarfile.TarFile, root: Path, without: tuple[str, ...] = ()) -> None:
+    """Adds a whole tree as it is, without devices, which each container has its own of.
+
+    What stands in a folder of `without` is left out, such as the shell, curl and tar.
+    """
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         entry.uname = entry.gname = ""
-        return None if entry.isdev() else entry
+        return None if entry.isdev() or entry.name.startswith(without) else entry
 
     for path in sorted(root.iterdir()):
         tar.add(path, path.name, filter=plain)
