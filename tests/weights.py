@@ -10,7 +10,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 from bs4 import BeautifulSoup
 
 # Without scripts, a page loads another style sheet in place of them, which is smaller.
-LOADED = "img[src], script[src], link[rel=stylesheet]:not(noscript *), link[rel=icon]"
+LOADED = (
+    "img[src]:not([loading=lazy]), script[src], link[rel=stylesheet]:not(noscript *), "
+    "link[rel=icon]"
+)
 INDEX = "finder-index.js"  # of the search page alone: it is as long as the book, and comes last
 
 

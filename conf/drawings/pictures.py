@@ -43,7 +43,10 @@ DARK = {
 
 
 class Sizes(SphinxPostTransform):
-    """Writes the size of each drawing into the page, and that the theme need not darken it."""
+    """Writes into the page the size of each drawing, and when and how it is shown.
+
+    A browser fetches it when a reader comes near, and the theme need not darken it.
+    """
 
     default_priority = 400
     formats = ("html",)
@@ -55,6 +58,7 @@ class Sizes(SphinxPostTransform):
             if path.suffix == ".svg" and (size := SIZE.search(path.read_text("utf-8"))):
                 image["width"], image["height"] = size.groups()
                 image["classes"].append("dark-light")
+                image["loading"] = "lazy"
 
 
 def add_dark_sides(app: Sphinx, exception: Exception | None) -> None:
