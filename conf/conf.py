@@ -31,6 +31,7 @@ extensions = [
     "chapter.stamp",
     "chapter.tags",
     "data_files",
+    "drawings.bars",
     "drawings.cards",
     "drawings.hops",
     "drawings.loglines",

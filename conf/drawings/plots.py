@@ -101,12 +101,23 @@ class PlotOf(Drawing):
         """A figure and its table; an error with the place of the directive for faulty data."""
         caption, titles = self.captioned()
         plot = self.read(dict(self.title(line) for line in titles))
-        alt = _("{y}, by: {x}. The table below has the numbers.").format(y=plot.y, x=plot.x)
-        drawn = self.figure(drawing(plot), alt, caption)
+        drawn = self.figure(self.drawn(plot), self.alt(plot), caption)
         for figure in drawn:
             if isinstance(figure, nodes.figure):
                 figure["data"] = str(self.file(self.arguments[0]))  # for chapter.examples
-        return [*drawn, table(plot)]
+        return [*drawn, *self.below(plot)]
+
+    def drawn(self, plot: Plot) -> str:
+        """The plot as SVG."""
+        return drawing(plot)
+
+    def alt(self, plot: Plot) -> str:
+        """What stands for the plot where it cannot be seen."""
+        return _("{y}, by: {x}. The table below has the numbers.").format(y=plot.y, x=plot.x)
+
+    def below(self, plot: Plot) -> list[nodes.Node]:
+        """What stands below the figure."""
+        return [table(plot)]
 
     def title(self, line: str) -> tuple[str, str]:
         """The value of `by` and its title, from a line such as `near: istiod is near`."""

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import run_sphinx, unsaid
 from docutils import nodes
+from drawings import bars
 from drawings.pictures import COLOUR, DARK
 from drawings.plots import Plot, Point, Series, drawing, number, table, ticks
 from lab.paths import EXAMPLES
@@ -88,6 +89,20 @@ def test_every_colour_has_a_dark_side() -> None:
     colours = {colour for _name, colour in COLOUR.findall(drawing(Plot("x", "y", ["1"], many)))}
     assert len(colours) > 5
     assert colours <= DARK.keys()
+
+
+BOTH = Series("", [Point("main", [8.0]), Point("a.b", [2.0])])
+TAKEN = Plot("Function", "Seconds", ["main", "a.b"], [BOTH])
+
+
+def test_bars_are_as_long_as_their_numbers_which_stand_behind_them() -> None:
+    drawn = bars.drawing(TAKEN)
+    svg = ElementTree.fromstring(drawn)  # noqa: S314 (our own)
+    rows = [r for r in svg if r.tag.endswith("rect") and "x" in r.attrib]
+    long, short = (float(row.attrib["width"]) for row in rows)
+    assert long == pytest.approx(4 * short, abs=0.2)
+    assert [text for text in svg.itertext() if text.strip()] == ["Seconds", "main", "8", "a.b", "2"]
+    assert {colour for _name, colour in COLOUR.findall(drawn)} <= DARK.keys()
 
 
 CSV = "# Measured.\nservices,proxy,seconds\n10,near,1.5\n10,near,2.5\n20,far,x\n"
