@@ -459,3 +459,15 @@ def test_one_change_is_told_in_a_line(
     assert capsys.readouterr().out.endswith(f"s  {SHOP}/{change}: noticed by 1-a.console:3\n")
     assert commands.run(["mutate", "--change=frogs", SHOP]) == 1
     assert f"cluster: {SHOP} has no value 'frogs'" in capsys.readouterr().err
+
+
+def test_a_change_of_several_lines_is_told_in_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = replace(sample(load(SHOP))[0], old="|\n  function a()\n  end")
+    monkeypatch.setattr(plays, "ready", lambda *_: None)
+    monkeypatch.setattr(mutating, "outcome", lambda *_: (Outcome.NOTICED, ""))
+    monkeypatch.setattr(subject, "mutations", lambda _path: [change])
+    assert commands.run(["mutate", f"--change={change.name}", SHOP]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert ": | function a() end -> " in line

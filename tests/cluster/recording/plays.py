@@ -173,7 +173,8 @@ def _outcomes(crew: Crew, example: Example, size: int) -> mutations.Outcomes:
 
 
 def _title(example: Example, change: mutations.Mutation) -> str:
-    return f"{example.name}/{change}"
+    """What a play calls itself in the one line that says what became of it."""
+    return f"{example.name}/{' '.join(str(change).split())}"
 
 
 def _mutate_one(asked: argparse.Namespace, example: Example, say: Say) -> int:
