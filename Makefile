@@ -13,7 +13,8 @@ SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees boo
 LAB := $(PY) -m lab
 LINT := $(PY) -m ruff check --quiet conf tests examples \
     && $(PY) -m ruff format --check --quiet conf tests && $(PY) -m mypy --no-error-summary
-WORLD = GO=$(GO_PROGRAM) $(PY) -m cluster
+# Transcripts may use Go too, wherever it comes from.
+WORLD = GO=$(GO_PROGRAM) PATH="$$PATH:$(CURDIR)/$(VENV)/bin" $(PY) -m cluster
 ON = $(if $(ISTIO),--istio $(ISTIO))
 CHANGED := $(shell git log -1 --format=%ct 2>/dev/null || $(PYTHON) -c 'import os; print(int(os.stat("README.md").st_mtime))')
 

@@ -153,3 +153,26 @@ def test_the_measured_starts_are_as_the_chapter_tells() -> None:
         assert order == sorted(order)
     assert seconds("4000", "scoped") < 2 * seconds("10", "scoped")
     assert seconds("4000", "throttled") > 30 * seconds("4000", "scoped")
+
+
+def test_the_measured_storms_are_as_the_chapter_tells() -> None:
+    path = EXAMPLES / "debugging" / "istiod-debug"
+
+    def rows(name: str) -> list[dict[str, str]]:
+        lines = (path / name).read_text().splitlines()
+        return list(csv.DictReader(line for line in lines if line[0] != "#"))
+
+    cost = {(row["services"], row["who"]): row for row in rows("cost.csv")}
+    for services in ("50", "100", "200", "400"):
+        told = [cost[services, who] for who in ("selectors", "sidecar", "all")]
+        assert [row["responses"] for row in told] == ["0", "60", "780"]
+        assert [float(row["cpu"]) for row in told] == sorted(float(row["cpu"]) for row in told)
+    assert float(cost["400", "all"]["cpu"]) > 15 * float(cost["400", "sidecar"]["cpu"])
+    storm = dict.fromkeys(("all", "sidecar", "selectors"), 0)
+    for row in rows("storm.csv"):
+        storm[row["who"]] += int(row["responses"])
+    assert storm == {"all": 780, "sidecar": 60, "selectors": 0}
+    for row in rows("debounce.csv"):
+        merged = int(row["pushes"]) < int(row["changes"]) / 5
+        late = float(row["seconds"]) > 0.5
+        assert merged == late == (int(row["rate"]) > 10)
