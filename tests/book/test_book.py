@@ -325,7 +325,7 @@ def finder(html: Path) -> Iterator[Finder]:
             "problems/upstream-connection-termination",
         ),
         ("CrashLoopBackOff", "problems/application-start-fails"),
-        ("ENABLE_NATIVE_SIDECARS", "problems/application-start-fails"),
+        ("ENABLE_NATIVE_SIDECARS", "practices/startup-order"),
         ("holdApplicationUntilProxyStarts", "problems/application-start-fails"),
         ("is Istiod running?", "problems/application-start-fails"),
         ("verify_SAN_list", "problems/plaintext-to-tls"),

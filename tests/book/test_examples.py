@@ -28,6 +28,8 @@ KUBERNETES = "1.36"
 CURRENT = {
     "v1",
     "apps/v1",
+    "batch/v1",
+    "admissionregistration.k8s.io/v1",
     "networking.istio.io/v1",
     "networking.istio.io/v1alpha3",
     "networking.istio.io/v1beta1",
@@ -112,7 +114,7 @@ def test_every_recording_is_of_the_pinned_istio_and_envoy(example: Example) -> N
 @each_manifest
 def test_kinds_of_kubernetes_have_no_unknown_and_no_wrong_field(manifest: Path) -> None:
     for item in read_manifest(manifest.read_text(), manifest):
-        if item["apiVersion"] in ("v1", "apps/v1"):
+        if item["apiVersion"] in ("v1", "apps/v1", "batch/v1"):
             kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 

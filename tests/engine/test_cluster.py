@@ -364,7 +364,7 @@ def test_istio_and_the_examples_find_their_images() -> None:
     assert {f"istio/proxyv2:{ISTIO.release}", f"istio/pilot:{ISTIO.release}"} <= names
     used = set()
     for manifest in (ROOT / "examples").rglob("*.yaml"):
-        used |= set(re.findall(r"^\s*(?:- )?image: ([^\s#]+)", manifest.read_text(), re.M))
+        used |= set(re.findall(r'^\s*(?:- )?image: "?([^\s#",]+)', manifest.read_text(), re.M))
     used.discard("auto")  # what the injector puts in
     assert used
     assert {name.removeprefix("library/") for name in names} >= used
