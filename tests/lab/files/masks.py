@@ -73,6 +73,16 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     "log-tag": (re.compile(r'"(ConnectionId|StreamId)":"\d+"'), r'"\1":"<\1>"'),
     "log-connection": (re.compile(r"\[C\d+\]"), "[C<connection>]"),
     "thread": (re.compile(r"\bthread=\d+"), "thread=<thread>"),  # in a proxy's log
+    # In a proxy's /memory, and in what `go tool pprof -top` says of a profile.
+    "memory": (
+        re.compile(r'("(?:allocated|\w*heap_\w+|total_thread_cache|total_physical_bytes)": ")\d+'),
+        r"\1<bytes>",
+    ),
+    "profile-total": (re.compile(r"(?<=^Showing nodes accounting for ).*"), "<bytes>"),
+    "profile-row": (
+        re.compile(r"^ +-?[\d.]+(?:[kMG]?B)?(?: +[\d.]+%){2} +-?[\d.]+(?:[kMG]?B)? +[\d.]+%(?= )"),
+        "<bytes and shares>",
+    ),
     # Protobuf varies this on purpose, so that nobody relies on its text of a message.
     "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),
     # In the last column of a table, or before those that `-o wide` adds for pods.
