@@ -1,4 +1,4 @@
-"""Puts the decoder of access-log lines into a page; `_static/decoder.js` is what decodes.
+"""Puts the decoder of access-log lines into a page; `_static/log-answers.js` is what decodes.
 
 The directive's content has a line for each button that fills in recorded lines:
 
@@ -35,6 +35,7 @@ from reference import access_log
 _ = get_translation("extensions")
 
 FLAGS = "reference/response-flags"
+SCRIPTS = ("log-lines.js", "log-answers.js", "decoder.js")  # in _static, in their order
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\
@@ -132,7 +133,7 @@ def visit_form(writer: HTML5Translator, node: DecoderForm) -> None:
 
 
 def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[str, Any]:
-    """What decoder.js is given: the texts, the fields in their order, and the flags.
+    """What the scripts are given: the texts, the fields in their order, and the flags.
 
     `source` is the folder of the book's sources. `link` gives the link to a page by its name and
     an anchor or ''; where it gives none, that page is not linked.
@@ -165,7 +166,8 @@ def add_script(
     if page == "search" and (source / access_log.TEXTS).exists():
         context["log_data"] = script_text(script_data(source, Page(app, page).link))
     if doctree is not None and any(doctree.findall(DecoderForm)):
-        app.add_js_file("decoder.js", loading_method="defer")
+        for name in SCRIPTS:
+            app.add_js_file(name, loading_method="defer")
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
