@@ -106,6 +106,10 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     if (line.prefix) {
       section.append(make("p", "", words.prefix, " ", make("code", "", line.prefix)));
     }
+    if (line.suffix) {
+      section.append(make("p", "", words.suffix, " ", make("code", "", line.suffix)));
+    }
+    [line.format, line.note].filter(Boolean).forEach(say);
     return section;
   }
 

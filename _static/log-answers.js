@@ -31,9 +31,10 @@ const accessLog = (() => {
     return own === ip(values.downstream_local_address) ? "gateway" : "outbound";
   }
 
-  function describe({ values, more, prefix, isRunning }, number, data) {
+  function describe({ values, more, prefix, isRunning, ...found }, number, data) {
     const cluster = data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
     const line = {
+      ...found, // what only some lines have, such as `suffix`, `note` and `partly`
       number,
       values,
       more,

@@ -1,209 +1,366 @@
-/* Reads what people paste: lines of Istio's access log, and what stands around them.
+/* Finds lines of an access log in what people paste: one after the other, in pieces that a terminal
+   broke, and inside of what log stores wrap around them.
 
    logLines.records(text, data) gives what was found, one after the other, so that a page can take
-   them in slices. `data` is what conf/reference/decoder.py writes into the page. */
+   them in slices. `data` is what conf/reference/decoder.py writes into the page. log-fields.js reads
+   a line of text, log-objects.js what has keys, and log-pieces.js knows how lines break. */
 
 "use strict";
 
 const logLines = (() => {
-  const LIMIT = { characters: 200000, guesses: 100 };
-  const NONE = "-";
-  const START = /\[\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/;
-  // What %ACCESS_LOG_TYPE% is of a line that was written before the end: in front of it, or by key.
-  const RUNNING = /\b(Tcp(ConnectionStart|UpstreamConnected|Periodic)|Downstream(?!End\b)[A-Z]\w+)\b/;
-  const TYPE = /"access_log_type":\s*"(\w+)"/;
-  const COLOURS = /\x1b\[[\d;]*m/g;
-  // What a value of each form looks like, in time that grows with its length and no faster.
-  const FORMS = {
-    time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$/,
-    word: /^[^\s"]*$/,
-    path: /^\S+$/,
-    name: /^[^\s"[\]]+( [^\s"[\]]+)*$/,
-    number: /^(\d+|-)$/,
-    status: /^(\d{3}|0|-)$/,
-    flags: /^(-|[A-Z]+(,[A-Z]+)*)$/,
-    phrase: /^(-|[^-\s"][^"]*)$/,
-    address: /^(-|[^\s"]+:\d+|[/@][^\s"]*|envoy:[^\s"]+|)$/,
-    text: /^[^"]*$/,
-    free: /^[^]*$/,
-  };
+  const { NONE, START, REQUEST, absent, copies, fill, isOwn, isWhole, readText } = logFields;
+  const { isLast, joints, lineReader, objectScanner, unframed } = logPieces;
+  const { REASON, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
+  const { readBody, readMembers, readObject, readPairs, readZtunnel, readZtunnelText } = logObjects;
+  const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, depth: 12 };
+  const OBJECT = /\{\s*"/;
+  const DOCUMENT = /^[\s,[]*(\{|$)/;
+  const MEMBER = /^[\w.@-]{0,64}"?[\w.@-]{1,64}"\s{0,9}:/;
+  const FRAME = /^\s*[│┃║¦>|]|[│┃║¦]\s*$/;
+  const WORD = /^[\w.-]{1,60}$/;
+  // What of a result goes out; the rest is for this file.
+  const KEYS = [
+    ...["values", "more", "prefix", "suffix", "isRunning", "kind", "partly", "note", "format", "text"],
+    ...["source", "destination", "identity", "direction", "sent", "received", "error"],
+    ...["means", "remedies", "product"],
+  ];
 
-  function fill(text, values) {
-    const filled = text.replace(/\{([a-z]+)\}/g, (mark, name) => {
-      return Object.hasOwn(values, name) ? String(values[name]) : mark;
-    });
-    // A word begins a sentence, an address stays as it is.
-    return filled.replace(/^[a-z]+(?= )/, (word) => word[0].toUpperCase() + word.slice(1));
-  }
+  // Objects
 
-  // From a line to values by key, or to a message
-
-  /* Fields from number `first` up to `stop` of a line in text format, the first one's literal text
-     being at `at`: {values, at} with the place after them, or {message}. */
-  function readFields(line, at, first, stop, data) {
-    const values = {};
-    for (let i = first; i < stop; i += 1) {
-      const field = data.fields[i];
-      const next = data.fields[i + 1];
-      const start = at + field.before.length;
-      if (!line.startsWith(field.before, at)) {
-        return fault("before", i, at, line, data);
-      }
-      const end = next ? line.indexOf(next.before, start) : line.length;
-      const value = line.slice(start, end < 0 ? line.length : end);
-      const isCut = end < 0 && FORMS[field.form].test(value.replace(/"$/, ""));
-      if (isCut) {
-        return fault("end", i, start, line, data);
-      }
-      if (!FORMS[field.form].test(value)) {
-        const space = value.indexOf(" ");
-        const isNext = next && space > 0 && FORMS[field.form].test(value.slice(0, space));
-        return isNext
-          ? fault("before", i + 1, start + space, line, data)
-          : fault("field", i, start, line, data);
-      }
-      values[field.key] = value;
-      at = end;
-    }
-    return { values, at };
-  }
-
-  function fault(message, index, at, line, data) {
-    const field = data.fields[index];
-    const skipped = message === "before" && field.before.startsWith(" ") ? 1 : 0;
-    return {
-      message: fill(data.messages[message], {
-        number: index + 1,
-        count: data.fields.length,
-        name: field.name,
-        column: at + skipped + 1,
-        expected: message === "before" ? field.before.trim() : data.forms[field.form],
-        found: line.slice(at + skipped, at + skipped + 24),
-      }),
-    };
-  }
-
-  /* A line in text format that begins at `at`. Envoy escapes no quotes, so the field in which
-     clients write what they like ends where all that follows fits. */
-  function readText(line, at, data) {
-    const free = data.fields.findIndex((field) => field.form === "free");
-    const count = data.fields.length;
-    const head = readFields(line, at, 0, free, data);
-    if (head.message) {
-      return head;
-    }
-    const start = head.at + data.fields[free].before.length;
-    let result = fault("before", free, head.at, line, data);
-    if (!line.startsWith(data.fields[free].before, head.at)) {
-      return result;
-    }
-    result = fault("end", free, start, line, data);
-    let end = start - 1;
-    for (let guess = 0; guess < LIMIT.guesses; guess += 1) {
-      end = line.indexOf(data.fields[free + 1].before, end + 1);
-      if (end < 0) {
-        return result;
-      }
-      const tail = readFields(line, end, free + 1, count, data);
-      if (!tail.message) {
-        const own = { [data.fields[free].key]: line.slice(start, end) };
-        return { values: { ...head.values, ...own, ...tail.values }, more: [] };
-      }
-      result = guess === 0 ? tail : result;
-    }
-    return result;
-  }
-
-  /* An object of JSON by the keys of Istio's default; what it leaves out is empty. */
-  function readObject(object, data) {
-    const missing = ["start_time", "response_code"].filter((key) => !Object.hasOwn(object, key));
-    if (missing.length > 0) {
-      return { message: fill(data.messages.keys, { keys: missing.join(", ") }) };
-    }
-    const values = {};
-    for (const { key, form } of data.fields) {
-      const value = Object.hasOwn(object, key) ? (object[key] ?? NONE) : NONE;
-      const text = typeof value === "object" ? "{" : String(value);
-      if (typeof value === "object" || !(FORMS[form].test(text) || form === "text")) {
-        const found = text.slice(0, 24);
-        return { message: fill(data.messages.value, { key, expected: data.forms[form], found }) };
-      }
-      values[key] = text;
-    }
-    const known = new Set(data.fields.map((field) => field.key));
-    return { values, more: Object.keys(object).filter((key) => !known.has(key)) };
-  }
-
-  function readJson(line, at, data) {
-    let object;
+  function parsed(text) {
     try {
-      object = JSON.parse(line.slice(at, line.lastIndexOf("}") + 1));
+      return JSON.parse(text);
     } catch {
-      return { message: fill(data.messages.json, {}) };
+      return undefined;
     }
-    return readObject(object, data);
   }
 
-  /* A pasted line: {values, more, prefix}, or {message}. */
-  function read(line, data) {
+  /* What stands in a value of JSON: lines by keys, and lines in the texts that log stores keep. */
+  function* inside(value, data, depth = 0, seen = new Set()) {
+    if (depth > LIMIT.depth || seen.has(value)) {
+      return;
+    }
+    if (typeof value === "string") {
+      seen.add(value); // some stores keep a line twice
+      for (const result of records(value, data)) {
+        if (!result.message || START.test(result.text)) {
+          yield result;
+        }
+      }
+    } else if (Array.isArray(value)) {
+      for (const item of value) {
+        yield* inside(item, data, depth + 1, seen);
+      }
+    } else if (isObject(value)) {
+      const isTunnel = Object.hasOwn(value, "src.addr") || isObject(value.src);
+      const result = (isTunnel && readZtunnel(value, data)) || readObject(value, data);
+      if (result) {
+        yield result;
+      } else {
+        yield* inside(Object.values(value), data, depth + 1, seen);
+      }
+    }
+  }
+
+  /* What an object that was pasted says, or the message that it is no access log. */
+  function readJson(text, line, data) {
+    const value = parsed(text);
+    const results = value === undefined ? [] : [...inside(value, data)];
+    if (results.length > 0) {
+      return results;
+    }
+    const message = data.messages[value === undefined ? "json" : "keys"];
+    const part = value === undefined && readPart(line, data);
+    return [part || (readBody(line, data) ?? named(line, data) ?? { message })];
+  }
+
+  /* What an object says that is not whole, or nothing. */
+  function readPart(text, data) {
+    const object = readMembers(text);
+    const result = object && readObject(object, data);
+    if (!result || result.message) {
+      return null;
+    }
+    const partly = result.partly ?? absent(object, data);
+    return { prefix: "", ...result, partly, note: data.messages.json, isTorn: true };
+  }
+
+  // One line
+
+  /* The message that names what a line is that is not Istio's access log, or nothing. */
+  function named(line, data) {
+    const beginning = line.slice(0, 2000);
+    const other = data.others.find(({ pattern }) => new RegExp(pattern).test(beginning));
+    return other && { message: other.means, product: other.product };
+  }
+
+  /* What a line says as it is: a list, because a line may hold several. */
+  function readAsIs(line, data) {
+    const text = readText(line, data);
+    const object = line.search(OBJECT);
+    if (object >= 0 && (!text || object < text.at)) {
+      const scanner = objectScanner();
+      scanner.feed(line.slice(object));
+      const prefix = line.slice(0, object).trim();
+      const texts = scanner.found.length > 0 ? scanner.found.map((item) => item.text) : [""];
+      const results = texts.flatMap((item) => readJson(item, line, data));
+      return results.map((item) => ({ prefix, ...item, isTorn: scanner.isOpen }));
+    }
+    if (!text) {
+      const part = MEMBER.test(line) && readPart(line, data);
+      const pairs = readPairs(line);
+      const result =
+        part ||
+        (isZtunnel(line) && readZtunnelText(line, data)) ||
+        (pairs && readObject(pairs, data)) ||
+        readBody(line, data) ||
+        named(line, data);
+      return [{ prefix: "", ...(result || { message: data.messages.start, isUnknown: true }) }];
+    }
+    if (text.message) {
+      const isTimed = START.test(line);
+      return [{ ...text, ...(named(isTimed ? line.slice(text.at) : line, data) ?? {}) }];
+    }
+    const prefix = line.slice(0, text.at).trim();
+    const next = text.suffix?.match(START);
+    const suffix = next ? text.suffix.slice(0, next.index).trim() : text.suffix;
+    const result = { ...text, prefix, suffix, isRunning: isEarly(prefix) };
+    return next ? [result, ...readLine(text.suffix.slice(next.index), data)] : [result];
+  }
+
+  /* How much was understood. */
+  function rank(results) {
+    const ranks = results.map((result) => {
+      const whole = result.isUntimed ? 3 : 4;
+      return isWhole(result) ? whole : !result.message ? 2 : result.isUnknown ? 0 : 1;
+    });
+    return Math.min(...ranks);
+  }
+
+  /* What a line says as it is, or else as it may have been before somebody copied it. */
+  function readLine(line, data) {
     if (line.length > LIMIT.characters) {
       const numbers = { length: line.length, limit: LIMIT.characters };
-      return { message: fill(data.messages.long, numbers) };
+      return [{ message: fill(data.messages.long, numbers) }];
     }
-    const isText = line.search(START);
-    const at = isText >= 0 ? isText : line.search(/\{\s*"/);
-    if (at >= 0) {
-      const result = (isText >= 0 ? readText : readJson)(line, at, data);
-      if (!result.message && isOpen(result.values.response_code_details)) {
-        return { message: fill(data.messages.open, {}) };
-      }
-      if (!result.message) {
-        const prefix = line.slice(0, at).trim();
-        const type = isText >= 0 ? prefix : (line.match(TYPE)?.[1] ?? "");
-        return { ...result, prefix, isRunning: RUNNING.test(type) };
-      }
-      return { message: otherFormat(line.slice(isText >= 0 ? at : 0), data) ?? result.message };
-    }
-    return { message: otherFormat(line, data) ?? fill(data.messages.start, {}) };
-  }
-
-  /* Whether a brace is open at the end: a format with blanks in the details was cut at one. */
-  function isOpen(text) {
-    return text.split("{").length > text.split("}").length;
-  }
-
-  function otherFormat(line, data) {
-    const beginning = line.slice(0, 2000);
-    return data.others.find((other) => new RegExp(other.pattern).test(beginning))?.means;
-  }
-
-  /* What was pasted, in lines: JSON that is spread over several is one. */
-  function split(text) {
-    const lines = text.replace(COLOURS, "").split(/\r\n|\r|\n/).map((line) => line.trimEnd());
-    const isSpread = lines.length > 1 && /^\s*\{\s*$/.test(lines[0]);
-    if (isSpread && text.length <= LIMIT.characters) {
-      try {
-        return [JSON.stringify(JSON.parse(text))];
-      } catch {
-        return lines;
+    let best = readAsIs(line, data);
+    const [{ isDoubtful }] = best;
+    for (const copy of rank(best) < 4 ? copies(line) : []) {
+      const results = readAsIs(copy, data);
+      const isClear = !isDoubtful || results.every(isClearer);
+      if (rank(results) > rank(best) && isClear) {
+        best = results;
       }
     }
-    return lines;
+    return best;
   }
 
-  /* The records of a text: each has the `number` of its line, and either the `values` of its fields
-     by key, the keys that are `more`, its `prefix`, and whether it `isRunning`; or the `message`
-     that says what was not understood, and the beginning of its `text`. Never throws. */
+  /* Whether a line has nothing in it that a further blank could have made. */
+  function isClearer({ values, suffix }) {
+    return values?.connection_termination_details === NONE && suffix === "";
+  }
+
+  // Pieces
+
+  /* The lines that may be pieces of the one that comes: up to an empty one, or the next request. */
+  function pieces(lines) {
+    const found = [lines.peek().raw];
+    let length = found[0].length;
+    const isBegun = START.test(found[0]) || REQUEST.test(found[0]);
+    const begins = isBegun ? [START, REQUEST, OBJECT] : [START, /^\s*\{\s*"/];
+    while (found.length < LIMIT.pieces) {
+      const text = lines.peek(found.length)?.raw ?? "";
+      length += text.length;
+      if (text.trim() === "" || length > LIMIT.joined || begins.some((begin) => begin.test(text))) {
+        break;
+      }
+      found.push(text);
+    }
+    return found;
+  }
+
+  /* What some pieces say in the way in which they read whole: {results}, or {isOver} if more pieces
+     would not help. Where another way reads whole too, such as with a blank more in a user agent,
+     what differs is left out. */
+  function readPieces(texts, data) {
+    // A single word at the end of two pieces may be anything, unless it completes a known name.
+    const isWord = texts.length === 2 && !/[\s"]/.test(texts[1]);
+    const isWholeLine = (results) => {
+      const [{ values, kind }] = results;
+      const isSure = kind || !isWord || /[{,]\s*"/.test(texts[0]) || isOwn(values?.route_name ?? "");
+      return rank(results) > 2 && isSure;
+    };
+    const readings = [...new Set(joints(texts))].map((text) => readLine(text, data));
+    // As a last resort, the last piece may have lost a blank at its beginning.
+    const spare = () => [readLine(`${texts.slice(0, -1).join("")} ${texts.at(-1)}`, data)];
+    const whole = readings.filter(isWholeLine);
+    const [first, ...others] = whole.length > 0 ? whole : spare().filter(isWholeLine);
+    if (!first || first.length > 1) {
+      return { results: first, isOver: !first && !readings.some(isTooShort) };
+    }
+    const [result] = first;
+    const isSame = (key) => others.every(([other]) => other.values[key] === result.values[key]);
+    const keys = Object.keys(result.values);
+    const unsure = keys.filter((key) => !isSame(key));
+    if (unsure.length === 0) {
+      return { results: first };
+    }
+    const values = Object.fromEntries(keys.map((key) => [key, isSame(key) ? result.values[key] : NONE]));
+    const partly = [...new Set([...(result.partly ?? []), ...unsure])];
+    const note = fill(data.messages.unsure, { keys: unsure.join(", ") });
+    return { results: [{ ...result, values, partly, note }] };
+  }
+
+  /* Whether a line ends too early. */
+  function isTooShort(results) {
+    return results.some((result) => result.isCut || (!isWhole(result) && result.isTorn));
+  }
+
+  /* What a line that was broken into pieces says, and of how many: {results, count}; or nothing,
+     if no number of them gives a line that reads whole. */
+  function join(lines, data) {
+    const texts = pieces(lines);
+    for (let count = 2; count <= texts.length; count += 1) {
+      const some = unframed(texts.slice(0, count));
+      const next = unframed(texts.slice(0, count + 1))[count];
+      const isEnd = isLast(some, next);
+      const { results, isOver } = isEnd ? readPieces(some, data) : {};
+      if (results || (isOver && !isBodyOpen(some.join(" "), data))) {
+        return results ? { results, count } : null;
+      }
+    }
+    return null;
+  }
+
+  /* Whether a line ends too early, or stands in a frame. */
+  function isPiece(results, text, data) {
+    const isFramed = results[0].message && FRAME.test(text) && START.test(text);
+    return isTooShort(results) || isFramed || /\[\d{4}-\d\d-\d\dT[\d:.]+Z?\]?$/.test(text) || isBodyOpen(text, data);
+  }
+
+  /* What a line says whose name of a route may go on in the word of the next one: both in one if
+     that is a name of Istio's; else, if the name is none yet, the line without a route. */
+  function withTail(result, texts, data) {
+    const [joined] = readLine(texts.join(""), data);
+    if (isWhole(joined) && isOwn(joined.values.route_name)) {
+      return joined;
+    }
+    const values = { ...result.values, route_name: NONE };
+    const partly = [...(result.partly ?? []), "route_name"];
+    const note = fill(data.messages.tail, { found: texts[1] });
+    return isOwn(result.values.route_name) ? null : { ...result, values, partly, note };
+  }
+
+  /* What the lines that come say as far as they belong together, in a list; it takes them. */
+  function readNext(lines, data) {
+    const { text } = lines.peek();
+    const results = readLine(text, data);
+    if (isPiece(results, text, data)) {
+      const joined = join(lines, data);
+      if (joined) {
+        lines.take(joined.count);
+        return joined.results;
+      }
+    }
+    const [{ values, suffix }] = results;
+    const both = unframed([text, lines.peek(1)?.text ?? ""]);
+    const isEnd = values?.route_name !== NONE && /^[│┃║¦>|\s]*$/.test(suffix ?? "-");
+    const found = isEnd && WORD.test(both[1]) && withTail(results[0], both, data);
+    lines.take(found ? 2 : 1);
+    return found ? [found] : results;
+  }
+
+  /* The same for lines that are members of an object, without its braces. */
+  function* readLoose(lines, data) {
+    let count = 1;
+    while (count < LIMIT.pieces && MEMBER.test((lines.peek(count)?.text ?? "").trimStart())) {
+      count += 1;
+    }
+    const taken = lines.take(count);
+    const part = count > 1 && readPart(taken.map((line) => line.text).join("\n"), data);
+    yield* part ? [part] : taken.flatMap(({ text }) => readLine(text, data));
+  }
+
+  /* The same for lines that begin an object or an array of JSON. */
+  function* readDocument(lines, data) {
+    const first = lines.peek();
+    if (/^\{.*\}$/.test(first.text) && parsed(first.text) !== undefined) {
+      lines.take(1); // most documents are such, and need no scanner
+      yield* readJson(first.text, first.text, data).map((result) => ({ prefix: "", ...result }));
+      return;
+    }
+    const scanner = objectScanner();
+    let count = 0;
+    let length = 0;
+    do {
+      const line = lines.peek(count);
+      length += line?.text.length ?? 0;
+      if (!line || length > LIMIT.document || !scanner.feed(line.text)) {
+        break;
+      }
+      count += 1;
+    } while (scanner.isOpen && !scanner.isTorn);
+    if (length > LIMIT.document) {
+      const numbers = { length, limit: LIMIT.document };
+      lines.take(Math.max(count, 1));
+      yield { message: fill(data.messages.long, numbers) };
+    } else if (scanner.isOpen && scanner.found.length === 0) {
+      const joined = join(lines, data);
+      const isShort = count < LIMIT.pieces; // else to look again from each line would take long
+      const taken = lines.take(joined?.count ?? (isShort ? 1 : count)).map((line) => line.text);
+      yield* joined?.results ?? readJson("", taken.join(" "), data);
+    } else {
+      lines.take(count);
+      for (const { text } of scanner.found) {
+        for (const result of readJson(text, text, data)) {
+          yield { prefix: "", suffix: scanner.rest, number: first.number, ...result };
+        }
+      }
+    }
+  }
+
+  /* The records of a text, each with the `number` of its line. What was understood has the `values`
+     of all fields by key, the keys that are `more`, `prefix` and `suffix` that stand around the line,
+     and whether it `isRunning`. It may have `partly`, the keys that it lacks, `note`, where it ends
+     too early, `format`, the name of an older one, and a `kind`: "body", with its `text`, or
+     "ztunnel", with what that logs. What was not understood has the `message` that says why, the
+     beginning of its `text`, and the `product` that wrote it, if that is known. Never throws. */
   function* records(text, data) {
-    const pasted = split(String(text));
-    for (let index = 0; index < pasted.length; index += 1) {
-      const line = pasted[index];
-      if (line.trim() !== "") {
-        const { message, ...found } = read(line, data);
-        const number = index + 1;
-        yield message ? { number, message, text: line.slice(0, 120) } : { number, ...found };
+    const lines = lineReader(String(text));
+    const around = String(text).includes(REASON) ? data.around.map((one) => new RegExp(one)) : [];
+    let body = "";
+    for (let line = lines.peek(); line; line = lines.peek()) {
+      const isDocument = DOCUMENT.test(line.text);
+      const isLoose = MEMBER.test(line.text.trimStart()) && MEMBER.test(lines.peek(1)?.text.trimStart() ?? "");
+      if (!isDocument && !/[\p{L}\p{N}]/u.test(line.text)) {
+        lines.take(1);
+        continue;
+      }
+      const read = isDocument ? readDocument : isLoose ? readLoose : readNext;
+      for (const result of read(lines, data)) {
+        const { number } = line;
+        if (result.isUnknown && around.some((pattern) => pattern.test(line.text))) {
+          continue;
+        }
+        // An exception tells its reason more than once.
+        const same = result.kind === "body" ? JSON.stringify(result.values) : "";
+        if (same === "" || same !== body) {
+          yield result.message ? failed(result, line) : { number, ...shown(result) };
+        }
+        body = same || (result.isUnknown ? body : "");
       }
     }
+  }
+
+  function failed({ message, product, text }, line) {
+    const found = { number: line.number, message, text: (text ?? line.text).slice(0, 120) };
+    return product ? { ...found, product } : found;
+  }
+
+  /* A result without what only this file needs, and without an empty suffix. */
+  function shown(result) {
+    const isThere = (key) => result[key] !== undefined && !(key === "suffix" && result.suffix === "");
+    return Object.fromEntries(KEYS.filter(isThere).map((key) => [key, result[key]]));
   }
 
   /* Envoy writes "-" for what is not there, and an empty text for what is there and empty. */

@@ -29,6 +29,7 @@ RECORDINGS = "tests/recordings/problems/gateway-tcp-port"
 FORMAT = re.compile(r'"inlineString": ("\[%START_TIME%\](?:[^"\\]|\\.)*")')
 NEEDED = {"operator", "key", "name", "form", "means"}
 REMARKS = ("http", "tcp", "inbound", "outbound")
+UNKNOWN = {"key": "none", "form": "text", "name": ""}  # a field that has no meaning any more
 
 # The keys of the default format, in the order of its text; a test holds them to what was recorded.
 KEYS = (
@@ -120,13 +121,36 @@ def fields(source: Path) -> list[dict[str, str]]:
     Raises Fault if access-log.yaml has no item for one of them, or a faulty one.
     """
     known = {item["operator"]: item for item in texts(source)["fields"]}
-    parts = re.split(r"%([^%]+)%", format_string(source).rstrip("\n"))
     items = []
-    for before, operator in zip(parts[::2], parts[1::2], strict=False):
+    for before, operator in operators(format_string(source)):
         if operator not in known:
             raise Fault(f"{TEXTS}: no item explains the field {operator}")
         items.append({**known[operator], "before": before})
     return items
+
+
+def operators(format_: str) -> Iterator[tuple[str, str]]:
+    """The operators of a format string, each with the text that leads to it."""
+    parts = re.split(r"%([^%]+)%", format_.rstrip("\n"))
+    yield from zip(parts[::2], parts[1::2], strict=False)
+
+
+def older_formats(source: Path) -> list[dict[str, Any]]:
+    """The older formats of access-log.yaml: `means`, and `fields` as `fields` gives them.
+
+    A field that the default format does not have has the key `none`.
+    """
+    known = {item["operator"]: item for item in fields(source)}
+    return [
+        {
+            "means": item["means"],
+            "fields": [
+                {name: known.get(operator, UNKNOWN)[name] for name in UNKNOWN} | {"before": before}
+                for before, operator in operators(item["format"])
+            ],
+        }
+        for item in texts(source)["formats"]
+    ]
 
 
 def texts(source: Path) -> dict[str, Any]:

@@ -35,7 +35,11 @@ from reference import access_log
 _ = get_translation("extensions")
 
 FLAGS = "reference/response-flags"
-SCRIPTS = ("log-lines.js", "log-answers.js", "decoder.js")  # in _static, in their order
+# In _static, in their order.
+SCRIPTS = (
+    *("log-fields.js", "log-objects.js", "log-pieces.js", "log-lines.js"),
+    *("log-answers.js", "decoder.js"),
+)
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\
@@ -142,11 +146,15 @@ def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[s
     def links(chapters: Iterable[str]) -> list[Link]:
         return [found for chapter in chapters if (found := link(chapter, ""))]
 
-    data = access_log.texts(source) | {"fields": access_log.fields(source)}
+    data = access_log.texts(source) | {
+        "fields": access_log.fields(source),
+        "formats": access_log.older_formats(source),
+    }
     for item in data["details"]:
         item["links"] = links(item.pop("chapters", []))
     data["flags"] = [
-        {key: flag[key] for key in ("flag", "side", "means", "remedies")}
+        {key: flag[key] for key in ("flag", "name", "side", "means", "remedies")}
+        | {"bodies": flag.get("bodies", [])}
         | {"links": links(flag.get("chapters", [])), "page": link(FLAGS, flag["flag"].lower())}
         for flag in read_yaml(source / f"{FLAGS}.yaml")
     ]
