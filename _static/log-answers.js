@@ -40,7 +40,7 @@ const accessLog = (() => {
       more,
       prefix,
       isRunning,
-      isTcp: values.protocol === NONE && ["0", NONE].includes(values.response_code),
+      isTcp: !found.kind && values.protocol === NONE && ["0", NONE].includes(values.response_code),
       direction: direction(values, cluster),
       flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
     };
@@ -61,7 +61,7 @@ const accessLog = (() => {
     line.details = explainDetails(line, data);
     line.explained = [...line.flags.map((flag) => explainFlag(flag, data)), ...line.details];
     line.verdict = verdict(line, data);
-    line.remedies = remedies(line, cluster);
+    line.remedies = found.remedies ?? remedies(line, cluster);
     return line;
   }
 
@@ -124,6 +124,9 @@ const accessLog = (() => {
     const isSide = (side) => (flag) =>
       data.flags.some((item) => item.flag === flag && item.side === side);
 
+    if (line.kind) {
+      return [say(line.kind), line.means || reason].filter(Boolean).join(" ");
+    }
     if (line.isRunning) {
       return say(line.isTcp ? "tcp-open" : "http-open");
     }

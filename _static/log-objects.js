@@ -250,7 +250,7 @@ const logObjects = (() => {
   function flagOf(text, data) {
     const whole = text.trim().replace(/^["'`\s]+|["'`\s.]+$/g, "");
     let best = null;
-    for (const { flag, bodies } of data.flags) {
+    for (const { flag, bodies } of data.flags.filter((item) => item.flag !== NONE)) {
       for (const body of bodies) {
         // Other programs say such things too, but not in these words as a whole.
         const isThere = body.startsWith(REASON)

@@ -169,9 +169,10 @@ TAIL = '0 19 3 2 "10.0.0.1" "curl/8" "id-1" "shop" "10.0.0.5:80" '
 ENDS = "outbound|80||shop 10.0.0.4:4 10.0.0.4:5 10.0.0.4:6"
 OLDER = [
     (HEAD + '"TLS error: 1:a b" ' + TAIL + ENDS + " sni default", "Istio 1.8", 2),
-    (HEAD + '"-" "TLS error: 1:a b" ' + TAIL + ENDS + " sni default", "Istio before 1.8", 2),
-    (HEAD + '"-" ' + TAIL + ENDS + " sni", "Istio before 1.4", 4),
-    (HEAD + TAIL + ENDS, "Istio before 1.4", 5),
+    (HEAD + '"-" "TLS error: 1:a b" ' + TAIL + ENDS + " sni default", "Istio 1.3 to 1.7", 2),
+    (HEAD + '"-" "TLS error: 1:a b" ' + TAIL + ENDS + " sni", "Istio before 1.3", 3),
+    (HEAD + '"-" ' + TAIL + ENDS + " sni", "Istio before 1.3", 4),
+    (HEAD + TAIL + ENDS, "Istio before 1.3", 5),
     (HEAD + TAIL.rstrip(), "Envoy's own default", 9),
     (HEAD + "route_not_found " + TAIL.rstrip(), "Envoy's own default", 8),
 ]
