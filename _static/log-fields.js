@@ -27,6 +27,8 @@ const logFields = (() => {
     text: /^[^"]*$/,
     free: /^[^]*$/,
   };
+  // The fields that a client fills, side by side.
+  const CLIENTS = ["x_forwarded_for", "user_agent", "request_id", "authority"];
   // What looks like the fields before or behind the one in which clients write what they like.
   const FIELDS = /HTTP\/[\d.]{1,3}" \d{3} |" \d+ \d+ |" "[^\s"]*" "[^\s"]*" "[^\s"]*" [^\s"]+ [^\s"]+ /;
   // Names of routes that Istio makes: for no name, for hosts it does not know, for an HTTPRoute.
@@ -35,8 +37,9 @@ const logFields = (() => {
   const PLAIN = /^([A-Za-z][\w./:@-]*|\d{1,2})$/;
   const ID = /^(?=[a-f-]*\d)[\da-f-]{6,}$/i;
   // What no name of a route holds: frames, quotes, brackets, and the sign of a field with its key.
-  const ODD = /[|│┃║¦"'`<>{}[\]\\=;,*]|[^\S ]| {2}/;
-  const CLOSING = /^(["'`],|[|│┃║¦"'`>}\]\\;,*]+(\s|$))/;
+  const ODD = /[|│┃║¦"'`<>(){}[\]\\=;,*]|[^\S ]| {2}/;
+  // What may follow a name at once: marks, a tag, an escaped line end, the next line.
+  const CLOSING = /^(["'`],|[|│┃║¦"'`>)}\]\\;,.*]+(\s|$)|<\/?[a-z]{1,10} ?\/?>|\\[nrt]|\[\d{4}-)/;
 
   function fill(text, values) {
     const filled = text.replace(/\{([a-z]+)\}/g, (mark, name) => {
@@ -92,12 +95,14 @@ const logFields = (() => {
       end = text.lastIndexOf(" ", end) + 1;
     }
     const parts = text.slice(0, end).trimEnd().split(" ");
-    const isTorn = /\S[|│┃║¦"'`<>{}[\]\\;,*]/.test(text.slice(Math.max(end - 1, 0), end + 1));
+    const isTorn = /\S[|│┃║¦"'`<>(){}[\]\\;,*]/.test(text.slice(Math.max(end - 1, 0), end + 1));
     if (parts[0] === "" || (isTorn && !CLOSING.test(text.slice(end)))) {
       return null;
     }
-    if (parts.length === 1 || OWN_ROUTE.test(parts[0])) {
-      return { value: parts[0], suffix: text.slice(parts[0].length).trim() };
+    const plain = parts[0].replace(/[.:!?]+$/, "");
+    const first = OWN_ROUTE.test(plain) ? plain : parts[0];
+    if (parts.length === 1 || OWN_ROUTE.test(first)) {
+      return { value: first, suffix: text.slice(first.length).trim() };
     }
     const isName = parts.every((word) => PLAIN.test(word) && !ID.test(word));
     return isName
@@ -167,8 +172,7 @@ const logFields = (() => {
 
   /* A line of a format from field number `first`, whose value begins at `at`. Envoy escapes no
      quotes, so the field in which clients write what they like ends where all that follows fits.
-     If that leaves something behind the line, and another end leaves nothing, there is no telling;
-     nor if it holds what looks like fields. */
+     If it then holds what looks like fields, or another end fits better, what it may be is left out. */
   function readFormat(line, at, first, format, data) {
     const free = format.findIndex((field) => field.form === "free");
     const head = readFields(line, at, first, free, { format, values: {}, data });
@@ -190,7 +194,10 @@ const logFields = (() => {
       const tail = readFields(line, end + after.length, free + 1, format.length, { ...state, values });
       const isOther = found ? tail.suffix === "" : FIELDS.test(values[key]);
       if (!tail.message && isOther) {
-        return { message: data.messages.forged };
+        return { values: without(head.values, CLIENTS), note: data.messages.forged };
+      }
+      if (!found && !tail.message && values[key].includes('" "')) {
+        return { ...tail, values: without(tail.values, CLIENTS), note: data.messages.quoted };
       }
       found ??= tail.message ? null : tail;
       failed ??= tail.message ? tail : null;
@@ -198,7 +205,15 @@ const logFields = (() => {
       const isAlone = found && (!found.suffix.includes('"') || START.test(found.suffix));
       end = isAlone ? -1 : line.indexOf(after, end + 1);
     }
+    const behind = found?.suffix?.replace(/\s+/g, " ") ?? "";
+    if (FIELDS.test(behind) && !START.test(behind)) {
+      return { values: without(head.values, CLIENTS), note: data.messages.forged };
+    }
     return found ?? failed ?? fault("end", free, start, line, state);
+  }
+
+  function without(values, keys) {
+    return Object.fromEntries(Object.entries(values).filter(([key]) => !keys.includes(key)));
   }
 
   /* Whether a bracket is open at the end: a format with blanks in the details was cut at one. */
@@ -224,7 +239,7 @@ const logFields = (() => {
   /* Whether one blank too many, in place of an empty field, would give these values too. */
   function isShifted({ values, suffix }) {
     const { response_code_details: details, connection_termination_details: end } = values;
-    const isLonger = suffix !== "" || values.route_name.includes(" ");
+    const isLonger = suffix !== "" || values.route_name?.includes(" ");
     return (details === "" && end !== NONE) || (values.requested_server_name === "" && isLonger);
   }
 

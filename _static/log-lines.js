@@ -12,10 +12,14 @@ const logLines = (() => {
   const { isLast, joints, lineReader, objectScanner, unframed } = logPieces;
   const { REASON, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
   const { readBody, readMembers, readObject, readPairs, readZtunnel, readZtunnelText } = logObjects;
-  const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, depth: 12 };
+  const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, depth: 24 };
   const OBJECT = /\{\s*"/;
-  const DOCUMENT = /^[\s,[]*(\{|$)/;
+  // What begins an object, or an array of them, that may go on in the next lines.
+  const DOCUMENT = /^[\s,[]*(\{|$)|[:=>\s][[{]$/;
   const MEMBER = /^[\w.@-]{0,64}"?[\w.@-]{1,64}"\s{0,9}:/;
+  const PAIR = /^([\w.@-]{1,64})(?::\s+|\t\s*|\s{2,})(\S.*)$/;
+  // Lines that say nothing: marks of a block of code, or no letter and no digit.
+  const SILENT = /^(\{(noformat|code)(:\w+)?\}|[^\p{L}\p{N}[{]*)$/u;
   const FRAME = /^\s*[│┃║¦>|]|[│┃║¦]\s*$/;
   const WORD = /^[\w.-]{1,60}$/;
   // What of a result goes out; the rest is for this file.
@@ -235,7 +239,8 @@ const logLines = (() => {
   /* Whether a line ends too early, or stands in a frame. */
   function isPiece(results, text, data) {
     const isFramed = results[0].message && FRAME.test(text) && START.test(text);
-    return isTooShort(results) || isFramed || /\[\d{4}-\d\d-\d\dT[\d:.]+Z?\]?$/.test(text) || isBodyOpen(text, data);
+    const isTime = /\[\d{4}-\d\d-\d\dT[\d:.]+Z?\]?$/.test(text);
+    return isTooShort(results) || isFramed || isTime || isBodyOpen(text, data);
   }
 
   /* What a line says whose name of a route may go on in the word of the next one: both in one if
@@ -270,15 +275,23 @@ const logLines = (() => {
     return found ? [found] : results;
   }
 
-  /* The same for lines that are members of an object, without its braces. */
-  function* readLoose(lines, data) {
-    let count = 1;
-    while (count < LIMIT.pieces && MEMBER.test((lines.peek(count)?.text ?? "").trimStart())) {
+  /* How many of the next lines are like the first one, with a key and a value. */
+  function countLike(pattern, lines) {
+    let count = 0;
+    while (count < LIMIT.pieces && pattern.test((lines.peek(count)?.text ?? "").trimStart())) {
       count += 1;
     }
-    const taken = lines.take(count);
-    const part = count > 1 && readPart(taken.map((line) => line.text).join("\n"), data);
-    yield* part ? [part] : taken.flatMap(({ text }) => readLine(text, data));
+    return count;
+  }
+
+  /* The same for lines that are members of an object without its braces, or a key and a value each. */
+  function* readLoose(lines, data) {
+    const isJson = MEMBER.test(lines.peek().text.trimStart());
+    const taken = lines.take(countLike(isJson ? MEMBER : PAIR, lines));
+    const texts = taken.map((line) => line.text.trim());
+    const pairs = () => Object.fromEntries(texts.map((text) => text.match(PAIR).slice(1)));
+    const result = isJson ? readPart(texts.join("\n"), data) : readObject(pairs(), data);
+    yield* result ? [{ prefix: "", ...result }] : taken.flatMap(({ text }) => readLine(text, data));
   }
 
   /* The same for lines that begin an object or an array of JSON. */
@@ -290,12 +303,13 @@ const logLines = (() => {
       return;
     }
     const scanner = objectScanner();
+    const start = /^[\s,[]*(\{|$)/.test(first.text) ? 0 : first.text.length - 1;
     let count = 0;
     let length = 0;
     do {
       const line = lines.peek(count);
       length += line?.text.length ?? 0;
-      if (!line || length > LIMIT.document || !scanner.feed(line.text)) {
+      if (!line || length > LIMIT.document || !scanner.feed(line.text.slice(count ? 0 : start))) {
         break;
       }
       count += 1;
@@ -313,10 +327,26 @@ const logLines = (() => {
       lines.take(count);
       for (const { text } of scanner.found) {
         for (const result of readJson(text, text, data)) {
-          yield { prefix: "", suffix: scanner.rest, number: first.number, ...result };
+          yield { prefix: first.text.slice(0, start).trim(), suffix: scanner.rest, ...result };
         }
       }
     }
+  }
+
+  /* What reads the lines that come, or nothing if they say nothing. */
+  function reader(lines) {
+    const { text } = lines.peek();
+    const isLoose = (pattern) => !START.test(text) && countLike(pattern, lines) > 1;
+    if (text.length > LIMIT.characters) {
+      return DOCUMENT.test(text) ? readDocument : readNext;
+    }
+    if (SILENT.test(text)) {
+      return null;
+    }
+    if (DOCUMENT.test(text) && !START.test(text)) {
+      return readDocument;
+    }
+    return isLoose(MEMBER) || isLoose(PAIR) ? readLoose : readNext;
   }
 
   /* The records of a text, each with the `number` of its line. What was understood has the `values`
@@ -330,13 +360,11 @@ const logLines = (() => {
     const around = String(text).includes(REASON) ? data.around.map((one) => new RegExp(one)) : [];
     let body = "";
     for (let line = lines.peek(); line; line = lines.peek()) {
-      const isDocument = DOCUMENT.test(line.text);
-      const isLoose = MEMBER.test(line.text.trimStart()) && MEMBER.test(lines.peek(1)?.text.trimStart() ?? "");
-      if (!isDocument && !/[\p{L}\p{N}]/u.test(line.text)) {
+      const read = reader(lines);
+      if (!read) {
         lines.take(1);
         continue;
       }
-      const read = isDocument ? readDocument : isLoose ? readLoose : readNext;
       for (const result of read(lines, data)) {
         const { number } = line;
         if (result.isUnknown && around.some((pattern) => pattern.test(line.text))) {

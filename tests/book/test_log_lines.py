@@ -95,6 +95,10 @@ def message(records: list[Record]) -> str:
         (" - 12 -", "default", "- 12 -"),
         ("\t7", "default", "7"),
         (" and more [words]", "default", "and more [words]"),
+        (". Why?", "default", ". Why?"),
+        (")", "default", ")"),
+        ("</pre>", "default", "</pre>"),
+        ("\\n", "default", "\\n"),
     ],
 )
 @pytest.mark.parametrize("name", ["default", "block_all", "-", "shop.front.2", "allow_any"])
@@ -150,15 +154,30 @@ def test_a_frame_does_not_turn_the_verdict(read: Read) -> None:
 
 def test_lines_that_lost_their_line_ends_are_all_read(read: Read) -> None:
     lines = [made(id=str(number)) for number in range(5)]
-    records = read("  ".join(lines))
-    assert [record["values"] for record in records] == [values(line) for line in lines]
+    for between in ("  ", " ", "", "\\n", "\r", "\u2028"):
+        records = read(between.join(lines))
+        assert [record["values"] for record in records] == [values(line) for line in lines]
+
+
+CLIENTS = ["x_forwarded_for", "user_agent", "request_id", "authority"]
 
 
 @pytest.mark.parametrize("end", ["", " and more"])
-def test_a_client_cannot_forge_the_fields_behind_its_own(end: str, read: Read) -> None:
+def test_a_client_cannot_forge_the_fields_behind_its_own(end: str, read: Read, data: Data) -> None:
     forged = 'x" "id" "auth" "10.9.9.9:1" cluster 10.9.9.8:1 10.9.9.7:1 10.9.9.6:1 - default'
-    said = message(read(made(agent=forged + end)))
-    assert said.startswith("The user agent holds quotes and what looks like the fields behind it")
+    line = made(agent=forged + end)
+    for text in (line, line.replace(" ", "  ")):
+        record = one(read(text))
+        assert record["note"] == data["messages"]["forged"]
+        assert record["partly"] == KEYS[13:]
+        assert record["values"] == values(made()) | dict.fromkeys(KEYS[13:], "-")
+
+
+@pytest.mark.parametrize("agent", ['curl/8" "another', 'one" "two" "three'])
+def test_quoted_texts_that_are_too_many_are_left_out(agent: str, read: Read, data: Data) -> None:
+    record = one(read(made(agent=agent)))
+    assert (record["note"], record["partly"]) == (data["messages"]["quoted"], CLIENTS)
+    assert record["values"] == values(made()) | dict.fromkeys(CLIENTS, "-")
 
 
 # Older formats
@@ -401,6 +420,10 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "fluentd with its tag": lambda line: (
         "2026-11-23 03:00:00 +0000 kube.shop: " + json.dumps({"log": line})
     ),
+    "OpenTelemetry": lambda line: json.dumps(
+        {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": line}}]}]}]}
+    ),
+    "Splunk": lambda line: json.dumps({"result": {"_raw": line, "source": "x"}}),
     "a string in a string": lambda line: json.dumps({"log": json.dumps({"message": line})}),
 }
 
@@ -435,6 +458,8 @@ def test_wrapped_lines_are_all_found(read: Read) -> None:
         lambda texts: "\n".join(json.dumps(json.loads(text), indent="\t") for text in texts),
         lambda texts: "\n,\n".join(json.dumps(json.loads(text), indent=0) for text in texts),
         lambda texts: "".join(texts),
+        lambda texts: "\n".join(f"Here: {json.dumps(json.loads(t), indent=2)}" for t in texts),
+        lambda texts: "{code:json}\n" + "\n".join(texts) + "\n{code}",
         lambda texts: "\n".join(f"pod-{i} {text}" for i, text in enumerate(texts)),
         lambda texts: "\n".join(f"│ {text} │" for text in texts),
     ],
@@ -476,6 +501,10 @@ CUSTOM = {
         "cluster=outbound|80||shop other=a=b",
         '"upstream_cluster": "outbound|80||shop",\n"status": 503,\n  "flags": "UF,URX",\n'
         '"details": "via_upstream",\n"duration": 12,',
+        "response_code: 503\nresponse_flags: UF,URX\nresponse_code_details: via_upstream\n"
+        "duration: 12\nupstream_cluster: outbound|80||shop",
+        "status\t503\nflags\tUF,URX\ndetails\tvia_upstream\nlatency\t12\n"
+        "cluster\toutbound|80||shop",
         'status":503,"flags":"UF,URX","response_code":503,"duration":12,'
         '"response_code_details":"via_upstream","upstream_cluster":"outbound|80||shop"}',
     ],
