@@ -7,7 +7,9 @@
 
 const logObjects = (() => {
   const { FORMS, NONE, absent, complete, fill } = logFields;
-  const LIMIT = { depth: 8, key: 64 };
+  const LIMIT = { depth: 8, key: 64, names: 2000 };
+  // In JSON, what a client writes cannot shift a field, so it may be anything.
+  const LAX = ["word", "path", "name", "phrase", "address", "server", "text", "free"];
   const ZTUNNEL = /\bsrc\.(addr|workload)\b|\bztunnel::proxy::/;
   const BODY = "upstream connect error or disconnect/reset before headers";
   const REASON = "reset reason: ";
@@ -21,18 +23,12 @@ const logObjects = (() => {
 
   /* A name of a key without what differs between spellings. */
   function plain(name) {
-    return name.toLowerCase().replace(/[^a-z\d]/g, "");
+    return name.toLowerCase().replace(/[\s_.:@/-]/g, "");
   }
-
-  const tables = new WeakMap();
 
   /* The key of the access log by each of its names, plain. */
   function aliases(data) {
-    if (tables.has(data)) {
-      return tables.get(data);
-    }
     const known = new Map();
-    tables.set(data, known);
     for (const { key } of data.fields) {
       for (const name of [key, ...(data.aliases[key] ?? [])]) {
         known.set(plain(name), key);
@@ -71,40 +67,72 @@ const logObjects = (() => {
     if (timed) {
       text = String(Math.round(Number(timed[1]) * (timed[2] === "s" ? 1000 : 1)));
     }
-    const isStrict = ["number", "status", "flags"].includes(form);
-    return !isStrict || FORMS[form].test(text) ? text : undefined;
+    const isTime = form === "time" && text.length < LIMIT.key && /\d/.test(text); // of any format
+    const isFit = isTime || LAX.includes(form) || FORMS[form].test(text);
+    return isFit ? text : undefined;
   }
 
-  /* What an object says by Istio's keys: {values, partly} or {message}. */
+  /* What an object says by Istio's keys, and of those that it lacks by others: {values, more,
+     isRunning} or {message}. */
   function readDefault(object, data) {
     const values = {};
     for (const field of data.fields) {
       const { key, form } = field;
       const value = Object.hasOwn(object, key) ? (object[key] ?? NONE) : NONE;
       const text = converted(value, field, data);
-      if (text === undefined || (form === "time" && !FORMS.time.test(text))) {
+      if (text === undefined) {
         const found = typeof value === "object" ? "{" : String(value).slice(0, 24);
         return { message: fill(data.messages.value, { key, expected: data.forms[form], found }) };
       }
       values[key] = text;
     }
     const known = new Set(data.fields.map(({ key }) => key));
-    return { values, more: Object.keys(object).filter((key) => !known.has(key)) };
+    const rest = Object.entries(object).filter(([key]) => !known.has(key));
+    if (rest.length === 0) {
+      return { values, more: [], isRunning: false };
+    }
+    const others = readAliases(Object.fromEntries(rest), data);
+    for (const [key, text] of Object.entries(others.values)) {
+      values[key] = Object.hasOwn(object, key) ? values[key] : text;
+    }
+    return { values, more: others.more, isRunning: isRunning(object) };
+  }
+
+  /* The names that a path of keys may stand for: with all of them, and without those in front that
+     only hold others. */
+  function namesOf(path, data) {
+    const start = path.findIndex((key) => !data.containers.includes(plain(key)));
+    const count = start < 0 ? path.length : start + 1;
+    return path.slice(0, count).map((_, index) => plain(path.slice(index).join("")));
+  }
+
+  const tables = new WeakMap();
+
+  /* The key for which a path of keys stands, and how far its name is from Istio's: {key, rank}, or
+     nothing. Kept for the next line, which mostly has the same keys. */
+  function meaning(path, data) {
+    const table = tables.get(data) ?? { known: aliases(data), kept: new Map() };
+    tables.set(data, table);
+    const id = path.join("\n");
+    if (!table.kept.has(id) && table.kept.size < LIMIT.names) {
+      const names = namesOf(path, data);
+      const skipped = names.findIndex((name) => table.known.has(name));
+      const key = table.known.get(names[skipped]);
+      const rank = skipped * 2 + (plain(key ?? "") === names[skipped] ? 0 : 1);
+      table.kept.set(id, key && { key, rank });
+    }
+    return table.kept.get(id);
   }
 
   /* What an object says by other names of keys, also inside of other objects. The name that is
      nearest to Istio's counts, and a value that does not fit is none. */
   function readAliases(object, data) {
-    const known = aliases(data);
-    const fields = new Map(data.fields.map((field) => [field.key, field]));
     const best = {};
     for (const [path, value] of leaves(object)) {
-      const names = path.map((_, index) => plain(path.slice(index).join("")));
-      const skipped = names.findIndex((name) => known.has(name));
-      const key = known.get(names[skipped]);
-      const text = key && converted(value, fields.get(key), data);
-      const rank = skipped * 2 + (plain(key ?? "") === names[skipped] ? 0 : 1);
-      if (text !== undefined && key && rank < (best[key]?.rank ?? Infinity)) {
+      const { key, rank } = meaning(path, data) ?? {};
+      const field = key && data.fields.find((one) => one.key === key);
+      const text = field && converted(value, field, data);
+      if (text !== undefined && rank < (best[key]?.rank ?? Infinity)) {
         best[key] = { text, rank, top: path[0] };
       }
     }
@@ -118,8 +146,7 @@ const logObjects = (() => {
   function readObject(object, data) {
     const has = (key) => Object.hasOwn(object, key);
     if (has("response_code") && has("start_time")) {
-      const result = readDefault(object, data);
-      return result.message ? result : { ...result, isRunning: isRunning(object) };
+      return readDefault(object, data);
     }
     const { values, more } = readAliases(object, data);
     const isKnown = (key) => Object.hasOwn(values, key);
