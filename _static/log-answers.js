@@ -1,13 +1,18 @@
 /* Says what lines of the access log mean: who made the answer, and why.
 
-   accessLog.decode(text, data) gives a plain object with all that the page shows. All texts come
-   from `data`, which conf/reference/decoder.py writes into the page out of
+   accessLog.decode(text, data) gives a plain object with all that is known of some lines. A page
+   that may get many takes accessLog.read() and summary(), and explains only what it shows. All
+   texts come from `data`, which conf/reference/decoder.py writes into the page out of
    book/reference/access-log.yaml and response-flags.yaml. */
 
 "use strict";
 
 const accessLog = (() => {
   const { NONE, fill, isNone, records } = logLines;
+  const CELL = 200; // characters
+  const CLOCKS = 1000; // milliseconds by which those of two machines may differ
+  // Addresses and long numbers; a number of three digits may be an error of the system.
+  const VARIES = /((\d{1,3}\.){3}\d{1,3}|\[?([\da-f]{0,4}:){3,7}[\da-f]{0,4}\]?)(:\d+)?|\d{4,}/g;
 
   // From values to what they mean
 
@@ -165,102 +170,262 @@ const accessLog = (() => {
 
   // From lines to requests
 
-  /* Whether the proxy of one line called the proxy of the other. */
-  function isCaller(line, other) {
-    const from = line.values;
-    const to = other.values;
-    const isConnection =
-      !isNone(from.upstream_local_address) &&
-      from.upstream_local_address === to.downstream_remote_address;
-    const isEndpoint =
-      !line.isTcp &&
-      line.direction !== "inbound" &&
-      other.direction === "inbound" &&
-      !isNone(from.upstream_host) &&
-      from.upstream_host === to.downstream_local_address;
-    return line !== other && line.isTcp === other.isTcp && (isConnection || isEndpoint);
+  /* What joins a line to others and counts it, and its record; describe() takes much longer. */
+  function outline(record, data) {
+    const { values } = record;
+    const cluster = data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
+    const start = Date.parse(values.start_time) || 0;
+    return {
+      ...record,
+      isTcp: values.protocol === NONE && ["0", NONE].includes(values.response_code),
+      direction: direction(values, cluster),
+      flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
+      start,
+      end: start + (Number(values.duration) || 0),
+    };
   }
 
-  function isSameRequest(line, other) {
-    if (line.isTcp || other.isTcp) {
-      return isCaller(line, other) || isCaller(other, line);
+  /* Whether two connections were open at one time, or nobody knows: an address is used again. */
+  function isTogether(one, two) {
+    const isKnown = one.start > 0 && two.start > 0;
+    return !isKnown || (one.start <= two.end + CLOCKS && two.start <= one.end + CLOCKS);
+  }
+
+  /* The lines of each request: those of HTTP by its id, those of a TCP connection by the address
+     that it comes from. Where one proxy saw requests and the other bytes, the line of the bytes
+     belongs to the last request, whose end it may explain. Yields after each line. */
+  function* joined(lines) {
+    const groups = new Map(lines.map((line) => [line, [line]]));
+    const join = (one, two) => {
+      const both = [groups.get(one), groups.get(two)];
+      const [few, many] = both.sort((some, others) => some.length - others.length);
+      if (few !== many) {
+        few.forEach((line) => {
+          many.push(line);
+          groups.set(line, many);
+        });
+      }
+    };
+    const ids = new Map();
+    const leaving = new Map();
+    const arriving = new Map();
+    for (const line of [...lines].sort((one, two) => one.end - two.end)) {
+      const { request_id: id, upstream_local_address: to } = line.values;
+      const { downstream_remote_address: from } = line.values;
+      if (!line.isTcp && !isNone(id)) {
+        join(ids.get(id) ?? line, line);
+        ids.set(id, line);
+      }
+      for (const [own, others, address] of [
+        [leaving, arriving, to],
+        [arriving, leaving, from],
+      ]) {
+        const other = others.get(address);
+        if (other && (line.isTcp || other.isTcp) && isTogether(line, other)) {
+          join(line, other);
+          if (line.isTcp !== other.isTcp) {
+            others.delete(address);
+          }
+        }
+        if (!isNone(address)) {
+          own.set(address, line);
+        }
+      }
+      yield;
     }
-    const id = line.values.request_id;
-    return !isNone(id) && id === other.values.request_id;
+    return [...new Set(groups.values())];
   }
 
-  /* The lines of one request, from the client's end to the server's. */
+  /* For each line of a request the one whose proxy called its proxy: by their connection, or, as
+     only the last of several tries has its address in the caller's line, by the endpoint. */
+  function callers(lines) {
+    const leaving = new Map(lines.map((line) => [line.values.upstream_local_address, line]));
+    const outbound = lines.filter((line) => !line.isTcp && line.direction !== "inbound");
+    const calling = new Map(outbound.map((line) => [line.values.upstream_host, line]));
+    const found = new Map();
+    for (const line of lines) {
+      const { downstream_remote_address: from, downstream_local_address: at } = line.values;
+      const isEndpoint = !line.isTcp && line.direction === "inbound" && !isNone(at);
+      const connected = isNone(from) ? undefined : leaving.get(from);
+      const caller = connected ?? (isEndpoint ? calling.get(at) : undefined);
+      if (caller && caller !== line) {
+        found.set(line, caller);
+      }
+    }
+    return found;
+  }
+
+  /* The lines of one request, from the client's end to the server's: by time, as far as clocks
+     tell it, and none before its caller's. */
   function inOrder(lines) {
     const rank = (line) => (line.direction === "inbound" ? 1 : 0);
-    const time = (line) => line.values.start_time;
-    const sorted = [...lines].sort((one, two) => {
-      if (time(one) !== time(two)) {
-        return time(one) < time(two) ? -1 : 1;
+    const sorted = [...lines].sort((one, two) => one.start - two.start || rank(one) - rank(two));
+    const caller = callers(sorted);
+    const placed = new Set();
+    const ordered = [];
+    for (const line of sorted) {
+      const chain = [];
+      for (let next = line; next && !placed.has(next); next = caller.get(next)) {
+        placed.add(next);
+        chain.push(next);
       }
-      return rank(one) - rank(two);
-    });
-    for (const line of [...sorted]) {
-      const first = sorted.findIndex((other) => isCaller(line, other));
-      const at = sorted.indexOf(line);
-      if (first >= 0 && first < at) {
-        sorted.splice(at, 1);
-        sorted.splice(first, 0, line);
-      }
+      chain.reverse().forEach((one) => ordered.push(one));
     }
-    return sorted;
+    return ordered;
   }
 
-  /* The line that tells who made the answer which the first line's downstream got. */
+  /* The line of the first proxy that saw a request, and not just bytes. */
+  function front(lines) {
+    return lines.find((line) => !line.isTcp) ?? lines[0];
+  }
+
+  function isFaulty({ flags, values }) {
+    return flags.length > 0 || !isNone(values.connection_termination_details);
+  }
+
+  function isPassedOn(line) {
+    return line.values.response_code_details === "via_upstream";
+  }
+
+  /* The line that tells who made the answer which the front line's downstream got. */
   function decisive(lines) {
-    if (lines[0].isTcp) {
-      return lines.findLast((line) => line.flags.length > 0) ?? lines[0];
+    let line = front(lines);
+    if (line.isTcp) {
+      return lines.findLast(isFaulty) ?? line;
     }
-    const left = lines.slice(1);
-    let line = lines[0];
-    while (line.values.response_code_details === "via_upstream") {
-      const at = left.findLastIndex((other) => isCaller(line, other));
-      if (at < 0) {
+    const callees = new Map([...callers(lines)].map(([callee, caller]) => [caller, callee]));
+    for (let count = 1; count < lines.length; count += 1) {
+      const next = callees.get(line);
+      // A connection that a proxy ended is the reason of what its other end says of it.
+      const isReason = next?.isTcp ? isFaulty(next) && !isPassedOn(line) : isPassedOn(line);
+      if (!next || !isReason) {
         break;
       }
-      [line] = left.splice(at, 1);
+      line = next;
     }
     return line;
   }
 
-  function request(lines, data) {
-    const sorted = inOrder(lines);
-    const line = decisive(sorted);
-    const name = data.directions[line.direction].name;
-    const place = fill(data.words["in-line"], { number: line.number, direction: name });
-    return {
-      verdict: lines.length > 1 ? `${place} ${line.verdict}` : line.verdict,
-      decisive: line.number,
-      lines: sorted,
-    };
-  }
-
-  /* Gives {requests, faults, notes}. A request has its `verdict`, the number of the `decisive`
-     line, and its `lines` from client to server; a fault has the `number` of a line, the `message`
-     that says what was not understood, and the beginning of its `text`. Never throws. */
-  function decode(text, data) {
+  /* Reads a text in steps, as it may have 100,000 lines: yields the number of the line after
+     each, and reads no more after next(true). Returns {requests, faults, notes}. A request has its
+     `lines` from client to server and the `decisive` one; a fault has the `number` of a line, the
+     `message` that says what was not understood, and the beginning of its `text`. */
+  function* read(text, data) {
     const faults = [];
-    const groups = [];
+    const lines = [];
     for (const record of records(text, data)) {
       if (record.message) {
         faults.push(record);
-        continue;
-      }
-      const line = describe(record, record.number, data);
-      const group = groups.find((lines) => lines.some((other) => isSameRequest(line, other)));
-      if (group) {
-        group.push(line);
       } else {
-        groups.push([line]);
+        lines.push(outline(record, data));
+      }
+      if (yield record.number) {
+        break;
       }
     }
-    const notes = groups.length === 0 && faults.length === 0 ? [data.messages.nothing] : [];
-    return { requests: groups.map((lines) => request(lines, data)), faults, notes };
+    const requests = [];
+    for (const group of yield* joined(lines)) {
+      const ordered = inOrder(group);
+      requests.push({ lines: ordered, decisive: decisive(ordered) });
+      yield;
+    }
+    const notes = lines.length === 0 && faults.length === 0 ? [data.messages.nothing] : [];
+    return { requests, faults, notes };
   }
 
-  return { decode };
+  /* All that is known of a line that read() gave. */
+  function explain(line, data) {
+    return describe(line, line.number, data);
+  }
+
+  /* The verdict on a request that read() gave. */
+  function conclude(request, data) {
+    const line = explain(request.decisive, data);
+    const { name } = data.directions[line.direction];
+    const place = fill(data.words["in-line"], { number: line.number, direction: name });
+    return request.lines.length > 1 ? `${place} ${line.verdict}` : line.verdict;
+  }
+
+  /* The last value that a generator gives. */
+  function finish(steps) {
+    let step = steps.next();
+    while (!step.done) {
+      step = steps.next();
+    }
+    return step.value;
+  }
+
+  /* Gives {requests, faults, notes} as read() does, with all lines explained. A request has its
+     `verdict`, the number of the `decisive` line, and its `lines`. Never throws. */
+  function decode(text, data) {
+    const { requests, faults, notes } = finish(read(text, data));
+    const whole = (request) => ({
+      verdict: conclude(request, data),
+      decisive: request.decisive.number,
+      lines: request.lines.map((line) => explain(line, data)),
+    });
+    return { requests: requests.map(whole), faults, notes };
+  }
+
+  // From requests to a table
+
+  /* The reasons in a line, without what is different in each: addresses and long numbers. */
+  function reasons({ values }) {
+    const { response_code_details: details, connection_termination_details: end } = values;
+    const failure = values.upstream_transport_failure_reason;
+    const isNew = !details.includes(failure);
+    const found = [details, end, isNew ? failure : NONE].filter((text) => !isNone(text));
+    return found.join(", ").slice(0, CELL).replace(VARIES, "…");
+  }
+
+  /* 0 for what a proxy says went wrong, 1 for other errors, 2 for what is fine. */
+  function badness(status, line, data) {
+    const sides = line.flags.map((flag) => data.flags.find((item) => item.flag === flag)?.side);
+    if (sides.length > 0) {
+      return sides.every((side) => side === "downstream") ? 1 : 0;
+    }
+    if (line.isTcp) {
+      return isFaulty(line) ? 0 : 2;
+    }
+    if (status === "0" || Number(status) >= 500) {
+      return isPassedOn(line) ? 1 : 0;
+    }
+    return Number(status) >= 400 ? 1 : 2;
+  }
+
+  /* Counts requests that read() gave, in steps. Returns rows of those that have the same `status`,
+     `flags`, `details` and `cluster`, with the `first` and the `last` time, the worst row first,
+     and of those that are as bad the longest. */
+  function* summary(requests, data) {
+    const rows = new Map();
+    for (const request of requests) {
+      const line = request.decisive;
+      const { values, isTcp } = front(request.lines);
+      const cells = {
+        status: isTcp ? data.words.tcp : values.response_code,
+        flags: line.flags.join(",").slice(0, CELL),
+        details: reasons(line),
+        cluster: values.upstream_cluster.slice(0, CELL),
+      };
+      const key = JSON.stringify(cells);
+      const time = values.start_time;
+      const row = rows.get(key) ?? {
+        ...cells,
+        requests: [],
+        first: time,
+        last: time,
+        badness: badness(values.response_code, line, data),
+      };
+      row.requests.push(request);
+      row.first = time < row.first ? time : row.first;
+      row.last = time > row.last ? time : row.last;
+      rows.set(key, row);
+      yield;
+    }
+    return [...rows.values()].sort(
+      (one, two) => one.badness - two.badness || two.requests.length - one.requests.length,
+    );
+  }
+
+  return { read, summary, explain, conclude, finish, decode };
 })();

@@ -25,6 +25,7 @@ SCRIPT = "\n".join((ROOT / "_static" / name).read_text() for name in decoder.SCR
 LONGEST = 10_000  # milliseconds in which a call must end; a slow machine needs 100
 
 Decode = Callable[[str], dict[str, Any]]
+Summarise = Callable[[list[str]], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +34,46 @@ def data() -> dict[str, Any]:
     return decoder.script_data(BOOK, lambda page, _: decoder.Link(href=page, title=page))
 
 
+CALLS = """
+function decode(text) { return JSON.stringify(accessLog.decode(text, data)); }
+
+function summarise(text) {
+  const { requests } = accessLog.finish(accessLog.read(text, data));
+  const rows = accessLog.finish(accessLog.summary(requests, data));
+  const inNumbers = (request) => request.lines.map((line) => line.number);
+  return JSON.stringify(rows.map((row) => ({ ...row, requests: row.requests.map(inNumbers) })));
+}
+"""
+
+
 @pytest.fixture(scope="module")
-def decode(data: dict[str, Any]) -> Iterator[Decode]:
+def engine(data: dict[str, Any]) -> Iterator[MiniRacer]:
     with MiniRacer() as engine:
         engine.eval(SCRIPT)
         engine.eval(f"const data = {json.dumps(data)};")
-        engine.eval("function run(text) { return JSON.stringify(accessLog.decode(text, data)); }")
+        engine.eval(CALLS)
+        yield engine
 
-        def run(text: str) -> dict[str, Any]:
-            answer: dict[str, Any] = json.loads(engine.call("run", text, timeout=LONGEST))
-            return answer
 
-        yield run
+@pytest.fixture(scope="module")
+def decode(engine: MiniRacer) -> Decode:
+    def run(text: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(engine.call("decode", text, timeout=LONGEST))
+        return answer
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def summarise(engine: MiniRacer) -> Summarise:
+    """The rows of the table, with the numbers of lines for the requests that they count."""
+
+    def run(lines: list[str]) -> list[dict[str, Any]]:
+        text = "\n".join(lines)
+        rows: list[dict[str, Any]] = json.loads(engine.call("summarise", text, timeout=LONGEST))
+        return rows
+
+    return run
 
 
 def only_line(answer: dict[str, Any]) -> dict[str, Any]:
@@ -363,6 +392,189 @@ def test_lines_of_a_tcp_connection_are_paired_by_its_addresses(decode: Decode) -
     answer = decode("\n".join(lines))
     assert [len(request["lines"]) for request in answer["requests"]] == [2, 1]
     assert answer["requests"][0]["decisive"] == 2
+
+
+def order(answer: dict[str, Any]) -> list[list[int]]:
+    """The numbers of the lines of each request, from client to server."""
+    return [[line["number"] for line in request["lines"]] for request in answer["requests"]]
+
+
+RESET = "upstream_reset_before_response_started{connection_termination}"
+BROKEN = made(flags="UC", details=RESET, id="7", start="2026-11-23T03:00:00.002Z")
+NOBODY = made(
+    **TCP
+    | {"flags": "NR", "details": "filter_chain_not_found", "cluster": "-", "host": "-"}
+    | {"leaves": "-", "arrives": "10.0.0.5:8080", "client": "10.0.0.4:40000"}
+)
+
+
+def test_listener_that_refused_the_connection_is_the_reason_of_the_reset(decode: Decode) -> None:
+    for lines in ([BROKEN, NOBODY], [NOBODY, BROKEN]):
+        answer = decode("\n".join(lines))
+        [request] = answer["requests"]
+        server = lines.index(NOBODY) + 1
+        assert order(answer) == [[3 - server, server]]
+        assert request["decisive"] == server
+        assert request["verdict"].startswith(f"Line {server} (a proxy): The TCP connection was ref")
+
+
+def test_reason_is_followed_from_the_request_through_connections(decode: Decode) -> None:
+    passing = made(
+        **TCP
+        | {"flags": "UF", "start": "2026-11-23T03:00:00.003Z"}
+        | {"client": "10.0.0.4:40000", "leaves": "10.0.0.6:1"}
+    )
+    last = NOBODY.replace("10.0.0.4:40000", "10.0.0.6:1")
+    answer = decode("\n".join([last, passing, BROKEN]))
+    assert (order(answer), answer["requests"][0]["decisive"]) == ([[3, 2, 1]], 1)
+
+
+def test_connection_belongs_to_the_last_request_on_it(decode: Decode) -> None:
+    fine = {"code": "200", "start": "2026-11-23T03:00:00.000Z"}
+    passing = made(**TCP | {"client": "10.0.0.4:40000", "leaves": "10.0.0.6:1"}).replace(
+        " 3 2 ", " 9000 - "
+    )
+    last = {"code": "503", "flags": "UC", "details": RESET, "start": "2026-11-23T03:00:08.900Z"}
+    answer = decode("\n".join([passing, made(**fine, id="2"), made(**last, id="3")]))
+    assert order(answer) == [[3, 1], [2]]
+    # It ended without a fault, so it is not the reason.
+    assert [request["decisive"] for request in answer["requests"]] == [3, 2]
+
+
+def test_address_that_is_used_again_is_another_connection(decode: Decode) -> None:
+    lines = [made(**TCP), inbound(**TCP)]
+    later = [line.replace("T03:", "T04:") for line in lines]
+    assert order(decode("\n".join([*lines, *later]))) == [[1, 2], [3, 4]]
+    untimed = [line.replace("2026-11-23", "0000-00-00") for line in lines]
+    assert order(decode("\n".join(untimed))) == [[1, 2]]
+
+
+def test_two_calls_to_one_endpoint_are_each_followed_by_their_answer(decode: Decode) -> None:
+    again = [
+        made(start="2026-11-23T03:00:00.004Z", leaves="10.0.0.4:40001"),
+        inbound(start="2026-11-23T03:00:00.005Z", client="10.0.0.4:40001"),
+    ]
+    assert order(decode("\n".join([again[1], inbound(), again[0], made()]))) == [[4, 2, 3, 1]]
+
+
+def test_lines_that_call_each_other_in_a_circle_are_all_kept(decode: Decode) -> None:
+    circle = [
+        made(**TCP | {"leaves": f"10.0.0.4:{n}", "client": f"10.0.0.4:{(n + 1) % 5}"})
+        for n in range(5)
+    ]
+    [numbers] = order(decode("\n".join(circle)))
+    assert sorted(numbers) == [1, 2, 3, 4, 5]
+    ring = [
+        made(id="1", leaves="10.0.0.4:1", client="10.0.0.4:2"),
+        made(id="1", leaves="10.0.0.4:2", client="10.0.0.4:1"),
+    ]
+    assert len(order(decode("\n".join(ring)))[0]) == 2
+
+
+MANY = 50_000
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [made()] * MANY,
+        [inbound()] * MANY,
+        [made(**TCP)] * MANY,
+        [made(**TCP | {"leaves": "10.0.0.4:1", "client": "10.0.0.4:1"})] * MANY,
+        [
+            made(**TCP | {"leaves": f"10.0.0.4:{n}", "client": f"10.0.0.4:{n + 1}"})
+            for n in range(MANY)
+        ],
+        [make(id=str(n)) for n in range(MANY // 2) for make in (made, inbound)],
+    ],
+    ids=["outbound", "inbound", "TCP", "own callers", "a chain", "pairs"],
+)
+def test_many_lines_are_joined_before_the_time_is_up(
+    lines: list[str], summarise: Summarise
+) -> None:
+    found = [line for row in summarise(lines) for request in row["requests"] for line in request]
+    assert sorted(found) == list(range(1, MANY + 1))
+
+
+# Many lines in a table
+
+
+def test_table_counts_what_differs_only_in_addresses(summarise: Summarise) -> None:
+    lines = [
+        made(
+            id=str(n),
+            flags="UF",
+            start=f"2026-11-23T03:00:0{(n * 3) % 7}.000Z",
+            details=f"upstream_reset{{remote|delayed_connect_error:_111_10.0.0.{n}:80_{n}268435}}",
+        )
+        for n in range(7)
+    ]
+    [row] = summarise([*lines, "what?"])
+    assert row | {"requests": len(row["requests"])} == {
+        "status": "503",
+        "flags": "UF",
+        "details": "upstream_reset{remote|delayed_connect_error:_111_…_…}",
+        "cluster": "outbound|80||shop.shop.svc.cluster.local",
+        "requests": 7,
+        "first": "2026-11-23T03:00:00.000Z",
+        "last": "2026-11-23T03:00:06.000Z",
+        "badness": 0,
+    }
+    error = lines[0].replace("_111_", "_113_").replace('"0"', '"8"')
+    assert len(summarise([*lines, error])) == 2
+
+
+def test_table_has_the_status_that_was_answered_and_its_reason(summarise: Summarise) -> None:
+    [row] = summarise([BROKEN, NOBODY])
+    assert (row["status"], row["flags"], row["details"]) == ("503", "NR", "filter_chain_not_found")
+    assert row["cluster"] == "outbound|80||shop.shop.svc.cluster.local"
+    [row] = summarise([made(**TCP, end="transport socket timeout was reached", reason="why")])
+    assert row["status"] == "TCP"
+    assert row["details"] == "transport socket timeout was reached, why"
+
+
+@pytest.mark.parametrize(
+    ("line", "badness"),
+    [
+        (made(flags="UC", details=RESET), 0),
+        (made(code="404", flags="NR", details="route_not_found"), 0),
+        (made(code="500", details="direct_response"), 0),
+        (made(code="0", details="max_duration_timeout"), 0),
+        (made(flags="XX"), 0),
+        (made(**TCP | {"flags": "UF"}), 0),
+        (made(**TCP, end="rbac_access_denied_matched_policy[none]"), 0),
+        (made(code="503"), 1),
+        (made(code="403", details="rbac_access_denied_matched_policy[none]"), 1),
+        (made(code="0", flags="DC", details="downstream_remote_disconnect"), 1),
+        (made(code="200"), 2),
+        (made(code="301", details="direct_response"), 2),
+        (made(**TCP), 2),
+    ],
+)
+def test_what_a_proxy_says_is_worse_than_an_error_and_that_worse_than_none(
+    line: str, badness: int, summarise: Summarise
+) -> None:
+    [row] = summarise([line])
+    assert row["badness"] == badness
+
+
+def test_worst_row_comes_first_and_of_like_ones_the_longest(summarise: Summarise) -> None:
+    kinds = [
+        (5, {"code": "200"}),
+        (1, {"flags": "UH"}),
+        (4, {"code": "503"}),
+        (2, {"flags": "UF"}),
+        (3, {"code": "500"}),
+    ]
+    lines = [made(**kind, id=f"{kind}{n}") for count, kind in kinds for n in range(count)]
+    rows = [(row["status"], row["flags"], len(row["requests"])) for row in summarise(lines)]
+    assert rows == [
+        ("503", "UF", 2),
+        ("503", "UH", 1),
+        ("503", "", 4),
+        ("500", "", 3),
+        ("200", "", 5),
+    ]
 
 
 def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
