@@ -1,6 +1,5 @@
-/* The decoder's page: it shows what accessLog.decode() says of the lines that a reader pastes, which
-   stay in the browser. It only makes elements and sets their text, so nothing that is pasted can
-   become markup. */
+/* Shows what is known of lines of an access log: a few in full, many in a table whose rows open. It
+   only makes elements and sets their text, so nothing that is pasted can become markup. */
 
 "use strict";
 
@@ -9,7 +8,8 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("access-log-data").textContent);
   const { words } = data;
-  const input = byId("decoder-input");
+  const AT_ONCE = 20; // of what may be many
+  const COLUMNS = [words.answer, words.requests, words.reason, words.time];
 
   /* An element with children; a string among them is text. */
   function make(name, className, ...children) {
@@ -30,6 +30,39 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     const element = make("a", "", title);
     element.href = href;
     return element;
+  }
+
+  function button(text, press) {
+    const element = make("button", "", text);
+    element.type = "button";
+    element.addEventListener("click", press);
+    return element;
+  }
+
+  /* A number as the page's language writes it. */
+  function count(number) {
+    return number.toLocaleString(document.documentElement.lang);
+  }
+
+  /* The elements of the first items from `start` on, and a button that puts those of the next ones
+     in its place, as `around` it. */
+  function paged(items, element, around = (more) => more, start = 0) {
+    const next = start + AT_ONCE;
+    const elements = items.slice(start, next).map(element);
+    if (next >= items.length) {
+      return elements;
+    }
+    const left = items.length - next;
+    const numbers = { next: count(Math.min(AT_ONCE, left)), left: count(left) };
+    const place = around(
+      button(logLines.fill(words["show-more"], numbers), () => {
+        const added = paged(items, element, around, next);
+        place.replaceWith(...added);
+        added[0].tabIndex = -1;
+        added[0].focus(); // there a reader goes on
+      }),
+    );
+    return [...elements, place];
   }
 
   function list(className, items) {
@@ -113,20 +146,19 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     return section;
   }
 
-  function requestSection(request, isOpen) {
-    const decisive = request.lines.find((line) => line.number === request.decisive);
-    const { remedies } = decisive;
-    const links = new Map(
-      decisive.explained.flatMap((item) => item.links.map((page) => [page.href, page])),
-    );
-    const section = make("section", "decoder-request", make("h2", "", marked(request.verdict)));
+  function requestSection(request, isOnly) {
+    const { explained, remedies } = accessLog.explain(request.decisive, data);
+    const links = new Map(explained.flatMap((item) => item.links.map((page) => [page.href, page])));
+    const verdict = accessLog.conclude(request, data);
+    const section = make("section", "decoder-request", make("h2", "", marked(verdict)));
     if (remedies.length > 0) {
       section.append(make("p", "", words.do), list("", remedies.map(marked)));
     }
     if (links.size > 0) {
       section.append(make("p", "", words.links), list("", [...links.values()].map(link)));
     }
-    section.append(...request.lines.map((line) => lineSection(line, isOpen)));
+    const line = (outline) => lineSection(accessLog.explain(outline, data), isOnly);
+    section.append(...paged(request.lines, line));
     return section;
   }
 
@@ -136,59 +168,61 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     return make("section", "decoder-fault", make("h2", "", `${number}: `, marked(fault.message)), text);
   }
 
-  /* Shows what some lines mean, and gives what decode() says of them. */
-  accessLog.show = (text) => {
-    const answer = accessLog.decode(text, data);
-    const { notes, requests } = answer;
+  /* A row of the table; its button opens a row below it with the requests that it counts. */
+  function tableRow(row) {
+    const cell = (...children) => make("td", "", ...children);
+    const small = (text) => make("small", "", text);
+    const toggle = button([row.status, row.flags].join(" ").trim(), () => {
+      const isOpen = toggle.ariaExpanded === "true";
+      toggle.ariaExpanded = String(!isOpen);
+      if (isOpen) {
+        element.nextSibling.remove();
+      } else {
+        element.after(opened());
+      }
+    });
+    toggle.ariaExpanded = "false";
+    const opened = () => wideRow(...paged(row.requests, (request) => requestSection(request)));
+    const times = [row.first, ...(row.last === row.first ? [] : [row.last])];
+    const reason = row.details === "" ? "" : make("code", "", row.details);
+    const element = make(
+      "tr",
+      "",
+      cell(toggle),
+      cell(`${count(row.requests.length)}\u00d7`),
+      cell(reason, small(row.cluster)),
+      make("td", "text-nowrap", times.map(small)),
+    );
+    return element;
+  }
+
+  function wideRow(...children) {
+    const cell = make("td", "", ...children);
+    cell.colSpan = COLUMNS.length;
+    return make("tr", "", cell);
+  }
+
+  function table(rows) {
+    const head = make("tr", "", COLUMNS.map((word) => make("th", "text-nowrap", word)));
+    const body = make("tbody", "", paged(rows, tableRow, wideRow));
+    return make("table", "table", make("thead", "", head), body);
+  }
+
+  /* Shows what accessLog.read() gave: its requests, or in their place the rows of a table. */
+  accessLog.fillIn = ({ notes, requests, faults }, rows) => {
     const isOnly = requests.length === 1 && requests[0].lines.length === 1;
     byId("decoder-answer").replaceChildren(
-      ...notes.map((note) => make("p", "", note)),
-      ...requests.map((request) => requestSection(request, isOnly)),
-      ...answer.faults.map(faultSection),
+      ...notes.map((note) => make("p", "", marked(note))),
+      ...(rows ? [table(rows)] : requests.map((request) => requestSection(request, isOnly))),
+      ...paged(faults, faultSection),
     );
-    return answer;
   };
 
-  function show() {
-    const { requests, faults, notes } = accessLog.show(input.value);
-    const said = [...requests.map((request) => request.verdict), ...faults.map((f) => f.message)];
-    byId("decoder-status").textContent = [...notes, ...said.slice(0, 3)].join(" ");
-  }
+  accessLog.count = count;
 
-  function listen() {
-    byId("decoder").addEventListener("submit", (event) => {
-      event.preventDefault();
-      show();
-      const answer = byId("decoder-answer");
-      if (answer.getBoundingClientRect().top > window.innerHeight / 2) {
-        answer.scrollIntoView();
-      }
-    });
-    byId("decoder").addEventListener("reset", () => {
-      byId("decoder-answer").replaceChildren();
-      byId("decoder-status").textContent = "";
-      input.focus();
-    });
-    input.addEventListener("input", (event) => {
-      if (event.inputType === "insertFromPaste" || event.inputType === "insertFromDrop") {
-        show();
-      }
-    });
-    input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        show();
-      }
-    });
-    document.querySelectorAll("#decoder [data-example]").forEach((button) => {
-      button.addEventListener("click", () => {
-        input.value = data.examples[Number(button.dataset.example)];
-        show();
-      });
-    });
-  }
-
-  if (input) {
-    listen();
-  }
+  /* Shows what a few lines mean, and gives what decode() says of them. */
+  accessLog.show = (text) => {
+    accessLog.fillIn(accessLog.finish(accessLog.read(text, data)));
+    return accessLog.decode(text, data);
+  };
 }

@@ -38,7 +38,7 @@ FLAGS = "reference/response-flags"
 # In _static, in their order.
 SCRIPTS = (
     *("log-fields.js", "log-objects.js", "log-pieces.js", "log-lines.js"),
-    *("log-answers.js", "decoder.js"),
+    *("log-answers.js", "decoder.js", "decoder-form.js"),
 )
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
@@ -47,11 +47,15 @@ FORM = """\
 <form id="decoder">
 <label for="decoder-input">{paste}</label>
 <textarea id="decoder-input" rows="6" spellcheck="false" autocomplete="off" wrap="soft"></textarea>
-<p><button type="submit">{decode}</button> <button type="reset">{clear}</button></p>
+<div id="decoder-part" role="status"></div>
+<p><button type="submit">{decode}</button> <button type="reset">{clear}</button>
+<label class="mw-100">{file} <input type="file" id="decoder-file"></label></p>
+<p id="decoder-running" hidden><progress id="decoder-progress" aria-label="{progress}"></progress>
+<button type="button" id="decoder-stop">{stop}</button></p>
 <div class="decoder-examples"><span>{examples}</span> {buttons}</div>
 </form>
 <p id="decoder-status" class="visually-hidden" role="status" aria-live="polite"></p>
-<div id="decoder-answer" role="region" aria-label="{result}"></div>
+<div id="decoder-answer" class="mt-3" role="region" aria-label="{result}"></div>
 <script type="application/json" id="access-log-data">{data}</script>
 """
 

@@ -566,7 +566,7 @@ def test_worst_row_comes_first_and_of_like_ones_the_longest(summarise: Summarise
         (2, {"flags": "UF"}),
         (3, {"code": "500"}),
     ]
-    lines = [made(**kind, id=f"{kind}{n}") for count, kind in kinds for n in range(count)]
+    lines = [made(**kind, id=f"{count}-{n}") for count, kind in kinds for n in range(count)]
     rows = [(row["status"], row["flags"], len(row["requests"])) for row in summarise(lines)]
     assert rows == [
         ("503", "UF", 2),
@@ -741,6 +741,16 @@ def test_what_to_do_follows_the_exact_reason_first(
     remedies = only_line(decode(made(**values)))["remedies"]
     assert said in remedies[0] or said in remedies[1]
     assert len(remedies) == len(set(remedies)) <= 3
+
+
+def test_limits_on_the_page_are_those_of_the_scripts() -> None:
+    said = (BOOK / "reference" / "decoder.md").read_text()
+    names = ("characters: 50000000", "lines: 300000", "SHOWN = 200000")
+    for name in names:
+        assert name in SCRIPT
+        assert f"{int(name.split()[-1]):,} " in said
+    assert "FEW = 10;" in SCRIPT
+    assert "For more than ten requests" in said
 
 
 def test_every_remedy_is_a_text(data: dict[str, Any]) -> None:

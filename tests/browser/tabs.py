@@ -35,7 +35,7 @@ class Watched:
     def hear(self, message: ConsoleMessage) -> None:
         """Keep what the page complains of; the theme tells more than that."""
         if message.type in ("error", "warning"):
-            self.faults.append(f"console: {message.text}")
+            self.faults.append(f"console: {message.text} ({message.location['url']})")
 
     def dismiss(self, dialog: Dialog) -> None:
         self.faults.append(f"dialog: {dialog.message}")
