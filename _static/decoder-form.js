@@ -1,5 +1,6 @@
-/* The form of the decoder's page: takes lines that are typed, pasted or dropped, and those of a
-   file, and reads them in slices, so that the page answers meanwhile. They stay in the browser. */
+/* The form of the decoder's page: takes lines that are typed, pasted or dropped, those of a file,
+   and those in a link, and reads them in slices, so that the page answers meanwhile. They stay in
+   the browser. */
 
 "use strict";
 
@@ -73,6 +74,8 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     answer.replaceChildren();
     answer.ariaBusy = "true";
     byId("decoder-running").hidden = true;
+    byId("decoder-link").hidden = true;
+    say("decoder-said");
     say("decoder-status");
     return current;
   }
@@ -168,6 +171,36 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     }
   }
 
+  function openLink(address) {
+    if (logLink.has(address)) {
+      takeSoon(logLink.read(address), words.broken);
+    }
+  }
+
+  /* Copies a link with the text in it, or shows it to be copied. */
+  async function copyLink() {
+    const field = byId("decoder-link");
+    const text = whole();
+    field.hidden = true;
+    if (text.trim() === "") {
+      say("decoder-said", data.messages.nothing);
+      return;
+    }
+    field.value = text.length > SHOWN ? "" : await logLink.make(document.URL, text);
+    if (field.value === "") {
+      say("decoder-said", words.long);
+      return;
+    }
+    try {
+      await navigator.clipboard.writeText(field.value);
+      say("decoder-said", words.copied);
+    } catch {
+      field.hidden = false;
+      field.select();
+      say("decoder-said", words.select);
+    }
+  }
+
   // What the form does
 
   form.addEventListener("submit", async (event) => {
@@ -223,7 +256,10 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     answer.tabIndex = -1;
     answer.focus(); // the button goes
   });
+  byId("decoder-copy").addEventListener("click", copyLink);
   document.querySelectorAll("#decoder [data-example]").forEach((button) => {
     button.addEventListener("click", () => take(data.examples[Number(button.dataset.example)]));
   });
+  window.addEventListener("hashchange", (event) => openLink(event.newURL));
+  openLink(document.URL);
 }

@@ -38,7 +38,7 @@ FLAGS = "reference/response-flags"
 # In _static, in their order.
 SCRIPTS = (
     *("log-fields.js", "log-objects.js", "log-pieces.js", "log-lines.js"),
-    *("log-answers.js", "decoder.js", "decoder-form.js"),
+    *("log-answers.js", "log-link.js", "decoder.js", "decoder-form.js"),
 )
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
@@ -52,6 +52,10 @@ FORM = """\
 <label class="mw-100">{file} <input type="file" id="decoder-file"></label></p>
 <p id="decoder-running" hidden><progress id="decoder-progress" aria-label="{progress}"></progress>
 <button type="button" id="decoder-stop">{stop}</button></p>
+<p><button type="button" id="decoder-copy" aria-describedby="decoder-warning">{copy}</button>
+<small id="decoder-warning">{warning}</small>
+<span id="decoder-said" role="status"></span>
+<input id="decoder-link" class="w-100" readonly hidden aria-label="{link}"></p>
 <div class="decoder-examples"><span>{examples}</span> {buttons}</div>
 </form>
 <p id="decoder-status" class="visually-hidden" role="status" aria-live="polite"></p>

@@ -429,6 +429,91 @@ def test_text_that_is_too_long_is_read_up_to_a_limit(opened: Opened, tmp_path: P
     assert opened.page.get_by_role("button", name="Show 20 more of 299,980").count() == 1
 
 
+# The link
+
+
+def link(opened: Opened, text: str) -> str:
+    """The link that the page copies for a text, as the clipboard has it."""
+    opened.page.fill("#decoder-input", text)
+    opened.page.click("#decoder-copy")
+    opened.page.wait_for_selector("#decoder-said:has-text('clipboard')")
+    opened.page.fill("#decoder-input", "")
+    opened.page.press("#decoder-input", "Control+v")
+    opened.wait()
+    return str(opened.page.input_value("#decoder-input"))
+
+
+def follow(opened: Opened, address: str) -> Watched:
+    """Another tab, with a link opened in it, which asks for nothing that the page does not."""
+    tab = Watched(opened.page.context.new_page())
+    tab.page.goto(address)
+    tab.page.wait_for_selector(".decoder-request, #decoder-part:has-text('.')")
+    assert [url.split("#")[0] for url in tab.requests] == opened.requests[: len(tab.requests)]
+    assert tab.faults == []
+    return tab
+
+
+def test_link_holds_the_lines_and_shows_them(opened: Opened) -> None:
+    text = f"{made(agent='é🦊 <b>')}\n{inbound()}"
+    address = link(opened, text)
+    assert re.fullmatch(re.escape(PAGE.as_uri()) + r"#log=[\w-]+", address)
+    assert len(address) < len(text) + len(PAGE.as_uri())
+    tab = follow(opened, address)
+    assert tab.page.input_value("#decoder-input") == text
+    assert tab.page.locator(".decoder-line").count() == 2
+    other = link(opened, UC)
+    tab.page.evaluate("address => { document.location = address; }", other)
+    tab.page.wait_for_function("document.querySelectorAll('.decoder-line').length === 1")
+    assert tab.page.input_value("#decoder-input") == UC
+
+
+def test_link_that_was_cut_is_named(opened: Opened) -> None:
+    address = link(opened, UC)
+    for broken in (address[:-9], f"{PAGE.as_uri()}#log=", f"{PAGE.as_uri()}#log=%&<b>"):
+        tab = follow(opened, broken)
+        assert str(tab.page.text_content("#decoder-part")).startswith("The link does not hold all")
+        assert tab.page.locator("#decoder-answer *").count() == 0
+
+
+def test_link_is_refused_for_nothing_and_for_too_much(opened: Opened) -> None:
+    opened.page.click("#decoder-copy")
+    said = opened.page.locator("#decoder-said")
+    assert said.text_content() == "Paste a line first."
+    for size in (7_000, 100_000):
+        opened.page.fill("#decoder-input", "".join(map(chr, range(1000, 1000 + size))))
+        opened.page.click("#decoder-copy")
+        opened.page.wait_for_selector("#decoder-said:has-text('too long')")
+        opened.page.click("#decoder [type=reset]")
+        assert said.text_content() == ""
+    assert opened.page.is_hidden("#decoder-link")
+
+
+@pytest.mark.parametrize("lacks", ["navigator.clipboard", "window.CompressionStream"])
+def test_link_is_made_where_the_browser_lacks_something(lacks: str, browser: Browser) -> None:
+    holder, name = lacks.split(".")
+    page = browser.new_page()
+    page.add_init_script(f"Object.defineProperty({holder}, '{name}', {{value: undefined}})")
+    page.add_init_script("delete window.CompressionStream" if holder == "window" else "")
+    opened = Opened(page)
+    if holder == "window":
+        address = link(opened, UC)
+        assert "#log-plain=" in address
+    else:
+        page.fill("#decoder-input", UC)
+        page.click("#decoder-copy")
+        page.wait_for_selector("#decoder-said:has-text('selected')")
+        assert opened.focused() == "decoder-link"
+        assert page.evaluate("getSelection().toString()") == page.input_value("#decoder-link")
+        address = page.input_value("#decoder-link")
+        assert page.get_by_label("Link with the lines in it").get_attribute("readonly") == ""
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector(".decoder-request")
+    assert page.input_value("#decoder-input") == UC
+    assert opened.faults == []
+    page.close()
+
+
 def test_page_is_used_with_the_keyboard_alone(opened: Opened) -> None:
     page = opened.page
     page.focus("#decoder-input")
@@ -487,6 +572,8 @@ def test_page_speaks_to_screen_readers(opened: Opened) -> None:
     assert page.get_by_role("button", name="503", exact=True).count() == 1
     assert page.get_by_role("progressbar", include_hidden=True, name="Read so far").count() == 1
     assert page.get_by_label("Or a file:").count() == 1
+    warned = page.locator("#decoder-copy").get_attribute("aria-describedby")
+    assert "whoever gets it can read them" in page.inner_text(f"#{warned}")
 
 
 def rgb(color: str) -> list[float]:
@@ -519,6 +606,7 @@ def test_texts_can_be_read_in_both_themes(theme: Literal["light", "dark"], opene
         "#decoder [type=submit]",
         "#decoder [type=reset]",
         "#decoder-file",
+        "#decoder-warning",
         "#decoder-answer [aria-expanded]",
         "#decoder-answer td > code",
         "#decoder-answer td > small",
