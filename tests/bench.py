@@ -8,7 +8,9 @@ network.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from lab.mesh.mesh import Mesh
 from lab.paths import ROOT
 from lab.plays import play
 from lab.versions import ISTIO
+from py_mini_racer import MiniRacer
 from pypdf import PdfReader
 
 # What the long books are made of: these take about 60 pages.
@@ -38,6 +41,13 @@ CHAPTERS = ("practices", "problems")
 CHAPTER = "problems/gateway-tcp-port.md"
 
 _TWO_SIDECARS = 2  # the state of the example below in which there are two, and nothing else
+
+SUM_UP = """
+function sumUp(text) {
+  const { requests } = accessLog.finish(accessLog.read(text, data));
+  return accessLog.finish(accessLog.summary(requests, data)).length;
+}
+"""
 
 LIGHTHOUSE = ROOT / "build" / "lighthouse" / "node_modules" / ".bin" / "lighthouse"
 
@@ -114,6 +124,7 @@ def _weights() -> None:
         for weight, path in sorted(rows, reverse=True):
             print(f"{path.relative_to(pages).as_posix():44}{weight / 1000:>8.1f}{150:>8}")
         print_search(pages)
+        print_decoder(pages)
 
 
 def print_search(pages: Path) -> None:
@@ -126,6 +137,27 @@ def print_search(pages: Path) -> None:
         print(f"{f'right page among the first {among}, %':44}{share:>8.1f}{aim:>8}")
     finder.close()
     print(f"{'index, compressed, kB':44}{searching.weight(pages) / 1000:>8.1f}{80:>8}")
+
+
+def print_decoder(pages: Path) -> None:
+    """Prints how long the decoder of a built edition takes to sum up many lines, in seconds."""
+    page = BeautifulSoup((pages / "reference" / "decoder.html").read_text(), "html.parser")
+    data = page.select("#access-log-data")[0].get_text()
+    line = json.loads(data)["examples"][0].splitlines()[0]
+    print(f"\n{'the decoder, without a browser':44}{'median':>8}{'aim':>8}   runs")
+    with MiniRacer() as engine:
+        for name in ("log-lines.js", "log-answers.js"):
+            engine.eval((pages / "_static" / name).read_text())
+        engine.eval(f"const data = {data}; {SUM_UP}")
+        for count, aim in ((1_000, 1.0), (100_000, 15.0)):
+            lines = "\n".join(re.sub(r'"[\da-f-]{36}"', f'"{n}"', line) for n in range(count))
+            _row(f"{count} lines", partial(_called, engine, "sumUp", lines), aim, 3)
+
+
+def _called(engine: MiniRacer, function: str, *values: str) -> float:
+    start = time.monotonic()
+    engine.call(function, *values)
+    return time.monotonic() - start
 
 
 def print_ratings(tool: Path) -> None:
