@@ -116,11 +116,14 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
   function lineSection(line, isOpen) {
     const { values } = line;
     const direction = data.directions[line.direction];
+    const kinds = { body: words.body, ztunnel: words.ztunnel };
+    const who = kinds[line.kind] ?? direction.name;
     const what = line.isTcp
       ? [words.tcp]
       : [values.method, values.path, values.response_code].filter((value) => value !== "-");
     const number = logLines.fill(words.line, { number: line.number });
-    const title = make("h3", "", `${number}: ${direction.name}, `, make("code", "", what.join(" ")));
+    const request = what.length > 0 ? [", ", make("code", "", what.join(" "))] : [];
+    const title = make("h3", "", `${number}: ${who}`, request);
     const details = make("details", "", make("summary", "", words.fields));
     const fill = () => details.append(...fieldTable(line));
     if (isOpen) {
@@ -131,8 +134,16 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     }
     const section = make("section", "decoder-line", title);
     const say = (text) => section.append(make("p", "", marked(text)));
-    say(direction.means);
-    section.append(list("", line.explained.map(explanation)), hop(line), details);
+    if (!line.kind) {
+      say(direction.means);
+    }
+    section.append(list("", line.explained.map(explanation)));
+    if (line.kind === "ztunnel") {
+      const end = (name, parts) => [name, " ", make("code", "", Object.values(parts).join(" "))];
+      const ends = [end(words.source, line.source), end(words.destination, line.destination)];
+      section.append(list("", ends));
+    }
+    section.append(...(line.kind === "body" ? [] : [hop(line)]), details);
     if (line.more.length > 0) {
       say(logLines.fill(words.more, { names: line.more.join(", ") }));
     }
@@ -146,16 +157,27 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
     return section;
   }
 
+  /* A cause, how to be sure of it, and what to do. */
+  function causeParts({ cause, decide, do: todo, link: page }) {
+    const more = page ? [" ", words.read, " ", link(page), "."] : [];
+    return [
+      make("p", "", marked(cause)),
+      ...(decide ? [make("p", "", make("em", "", words.decide), " ", marked(decide))] : []),
+      make("p", "", make("em", "", words.do), " ", marked(todo), more),
+    ];
+  }
+
   function requestSection(request, isOnly) {
-    const { explained, remedies } = accessLog.explain(request.decisive, data);
-    const links = new Map(explained.flatMap((item) => item.links.map((page) => [page.href, page])));
     const verdict = accessLog.conclude(request, data);
     const section = make("section", "decoder-request", make("h2", "", marked(verdict)));
-    if (remedies.length > 0) {
-      section.append(make("p", "", words.do), list("", remedies.map(marked)));
+    const [first, ...others] = accessLog.causes(request, data);
+    if (first) {
+      const title = others.length > 0 ? words.likely : words.cause;
+      section.append(make("p", "", make("strong", "", title)), ...causeParts(first));
     }
-    if (links.size > 0) {
-      section.append(make("p", "", words.links), list("", [...links.values()].map(link)));
+    if (others.length > 0) {
+      const items = others.map((cause) => make("li", "", causeParts(cause)));
+      section.append(make("p", "", make("strong", "", words.others)), make("ol", "", items));
     }
     const line = (outline) => lineSection(accessLog.explain(outline, data), isOnly);
     section.append(...paged(request.lines, line));

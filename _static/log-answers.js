@@ -9,6 +9,12 @@
 
 const accessLog = (() => {
   const { NONE, fill, isNone, records } = logLines;
+  const REASONS = [
+    "upstream_transport_failure_reason",
+    "response_code_details",
+    "connection_termination_details",
+  ];
+  const GRPC = /^\/[\w.]+\/\w+$/; // a path of package, service and method
   const CELL = 200; // characters
   const CLOCKS = 1000; // milliseconds by which those of two machines may differ
   // Addresses and long numbers; a number of three digits may be an error of the system.
@@ -36,19 +42,29 @@ const accessLog = (() => {
     return own === ip(values.downstream_local_address) ? "gateway" : "outbound";
   }
 
-  function describe({ values, more, prefix, isRunning, ...found }, number, data) {
-    const cluster = data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
-    const line = {
-      ...found, // what only some lines have, such as `suffix`, `note` and `partly`
-      number,
-      values,
-      more,
-      prefix,
-      isRunning,
-      isTcp: !found.kind && values.protocol === NONE && ["0", NONE].includes(values.response_code),
-      direction: direction(values, cluster),
+  function clusterOf(values, data) {
+    return data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
+  }
+
+  /* What joins a line to others and counts it, and its record; explain() takes much longer. */
+  function outline(record, data) {
+    const { values, kind } = record;
+    const start = Date.parse(values.start_time) || 0;
+    return {
+      ...record,
+      isTcp: !kind && values.protocol === NONE && ["0", NONE].includes(values.response_code),
+      direction: direction(values, clusterOf(values, data)),
       flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
+      start,
+      end: start + (Number(values.duration) || 0),
     };
+  }
+
+  /* All that is known of a line that read() gave. */
+  function explain(outline, data) {
+    const line = { ...outline };
+    const { values } = line;
+    const cluster = clusterOf(values, data);
     const side = cluster?.direction;
     line.fields = data.fields.map((field) => ({
       name: field.name,
@@ -66,7 +82,6 @@ const accessLog = (() => {
     line.details = explainDetails(line, data);
     line.explained = [...line.flags.map((flag) => explainFlag(flag, data)), ...line.details];
     line.verdict = verdict(line, data);
-    line.remedies = found.remedies ?? remedies(line, cluster);
     return line;
   }
 
@@ -83,38 +98,25 @@ const accessLog = (() => {
   function explainFlag(flag, data) {
     const known = data.flags.find((item) => item.flag === flag);
     return known
-      ? { ...known, value: flag, do: known.remedies }
-      : { value: flag, means: data.words["unknown-flag"], do: [], links: [] };
+      ? { ...known, value: flag }
+      : { value: flag, means: data.words["unknown-flag"] };
   }
 
   /* What the three fields with reasons say, the most exact one first. */
   function explainDetails(line, data) {
-    const keys = [
-      "upstream_transport_failure_reason",
-      "response_code_details",
-      "connection_termination_details",
-    ];
-    const found = keys.map((key) => {
+    const found = REASONS.map((key) => {
       const value = line.values[key];
       const text = value.replace(/\s/g, "_").toLowerCase();
       const known = data.details.find(
         (detail) =>
-          text.includes(detail.contains.toLowerCase()) &&
+          [detail.contains].flat().some((part) => text.includes(part.toLowerCase())) &&
           Object.entries(detail.where ?? {}).every(([key, own]) => line.values[key] === own),
       );
       const values = { host: host(line, data), code: line.values.response_code };
       const means = known && fill(known.means, values);
-      return known && { value, key, means, do: known.remedies ?? [], links: known.links };
+      return known && { value, key, means };
     });
     return found.filter(Boolean);
-  }
-
-  /* What to do: what the exact reason asks for, or else each flag; that retries failed is no cause. */
-  function remedies(line, cluster) {
-    const exact = [...(cluster?.remedies ?? []), ...line.details.flatMap((item) => item.do)];
-    const causes = line.explained.filter((item) => item.value !== "URX" && item.do.length > 0);
-    const flagged = (causes.length > 0 ? causes : line.explained).flatMap((item) => item.do);
-    return [...new Set(exact.length > 0 ? exact : flagged)];
   }
 
   /* One to three sentences: who made the answer, and why. */
@@ -165,25 +167,93 @@ const accessLog = (() => {
     if (named) {
       return because(giver[named]);
     }
-    return because(isNone(details) && line.flags.length === 0 ? "unsaid" : "proxy");
+    // Only to gRPC does a proxy tell of a failure with a good status.
+    if (code === "200" && line.flags.some((flag) => isSide("upstream")(flag) || ["UO", "NC"].includes(flag))) {
+      return because("grpc");
+    }
+    return because(isNone(details) && line.flags.every((flag) => flag === "URX") ? "unsaid" : "proxy");
+  }
+
+  // From what they mean to causes
+
+  /* What conditions of causes may ask of a line, whose request has other lines, too. */
+  function facts(line, others) {
+    const { values } = line;
+    const name = values.requested_server_name;
+    const isAsked = name === values.authority.replace(/:\d+$/, "");
+    const isGrpc = values.protocol === "HTTP/2" && GRPC.test(values.path);
+    const isTold =
+      !line.partly?.includes("response_code_details") || REASONS.some((key) => !isNone(values[key]));
+    return {
+      ...values,
+      by: line.direction === "unknown" ? undefined : line.direction,
+      reason: isTold ? REASONS.map((key) => values[key].replace(/\s/g, "_")).join("|") : undefined,
+      kind: line.kind ? undefined : line.isTcp ? "tcp" : isGrpc ? "grpc" : "http",
+      also: others.flatMap(({ flags }) => flags).join() || NONE,
+      sni: isNone(name) ? "none" : isAsked ? "same" : "other",
+    };
+  }
+
+  /* Whether a value is as one of some conditions says, as response-flags.yaml describes them;
+     undefined if nobody knows. */
+  function holds(value, conditions) {
+    const results = [conditions].flat().map((condition) => {
+      const [, from, to] = condition.match(/^(\d+)\.\.(\d+)$/) ?? [];
+      const [, sign, limit] = condition.match(/^(<|>=|>)(\d+)$/) ?? [];
+      const isNumber = from !== undefined || sign !== undefined;
+      if (value === undefined || (isNumber && isNone(value))) {
+        return undefined;
+      }
+      const number = Number(value);
+      if (from !== undefined) {
+        return number >= Number(from) && number <= Number(to);
+      }
+      if (sign !== undefined) {
+        return { "<": number < limit, ">": number > limit, ">=": number >= limit }[sign];
+      }
+      const isNot = condition.startsWith("!");
+      return new RegExp(condition.slice(Number(isNot)), "i").test(value) !== isNot;
+    });
+    return results.includes(true) || (results.includes(undefined) ? undefined : false);
+  }
+
+  /* The flags whose causes are those of a line: its own, but that retries failed is none beside
+     another; or else those that have such details. */
+  function blamed({ flags, values }, data) {
+    const own = flags.filter((flag) => flag !== "URX");
+    const details = values.response_code_details;
+    const told = isNone(details) || details === "via_upstream" ? "" : details;
+    const implied = data.flags.filter((item) => told && item.details.includes(told));
+    return [own, flags, implied.map(({ flag }) => flag)].find((some) => some.length > 0) ?? [];
+  }
+
+  /* The causes that a line leaves open, the likeliest first; if its flags leave none, or it has no
+     flag, those of lines without one. */
+  function open(line, others, rest, data) {
+    if (line.isRunning) {
+      return [];
+    }
+    if (line.kind === "ztunnel") {
+      const todo = line.remedies.join(" ");
+      return todo ? [{ cause: line.means, decide: "", do: todo, link: null }] : [];
+    }
+    const known = { ...facts(line, others), rest };
+    const missing = new Set(line.partly);
+    const ask = ([key, conditions]) => holds(missing.has(key) ? undefined : known[key], conditions);
+    const all = (conditions) => Object.entries(conditions ?? {}).map(ask);
+    const count = (conditions) => all(conditions).filter((result) => result === true).length;
+    const leaves = (flag) => {
+      const causes = data.flags.find((item) => item.flag === flag)?.causes ?? [];
+      return causes.filter((cause) => !all(cause.if).includes(false));
+    };
+    const found = blamed(line, data).flatMap(leaves);
+    return (found.length > 0 ? found : leaves(NONE))
+      .map((cause) => ({ cause, score: count(cause.like) - count(cause.unlike) }))
+      .sort((one, two) => two.score - one.score)
+      .map(({ cause: { cause, decide, do: todo, link } }) => ({ cause, decide, do: todo, link }));
   }
 
   // From lines to requests
-
-  /* What joins a line to others and counts it, and its record; describe() takes much longer. */
-  function outline(record, data) {
-    const { values } = record;
-    const cluster = data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
-    const start = Date.parse(values.start_time) || 0;
-    return {
-      ...record,
-      isTcp: values.protocol === NONE && ["0", NONE].includes(values.response_code),
-      direction: direction(values, cluster),
-      flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
-      start,
-      end: start + (Number(values.duration) || 0),
-    };
-  }
 
   /* Whether two connections were open at one time, or nobody knows: an address is used again. */
   function isTogether(one, two) {
@@ -209,9 +279,13 @@ const accessLog = (() => {
     const ids = new Map();
     const leaving = new Map();
     const arriving = new Map();
+    const flagged = new Map(); // the first two lines with each flag
     for (const line of [...lines].sort((one, two) => one.end - two.end)) {
       const { request_id: id, upstream_local_address: to } = line.values;
       const { downstream_remote_address: from } = line.values;
+      for (const flag of line.kind ? [] : line.flags) {
+        flagged.set(flag, [...(flagged.get(flag) ?? []), line].slice(0, 2));
+      }
       if (!line.isTcp && !isNone(id)) {
         join(ids.get(id) ?? line, line);
         ids.set(id, line);
@@ -232,6 +306,13 @@ const accessLog = (() => {
         }
       }
       yield;
+    }
+    // The body of an answer is that of the only line with its flag.
+    for (const body of lines.filter(({ kind }) => kind === "body")) {
+      const [line, another] = flagged.get(body.flags[0]) ?? [];
+      if (line && !another) {
+        join(line, body);
+      }
     }
     return [...new Set(groups.values())];
   }
@@ -274,9 +355,9 @@ const accessLog = (() => {
     return ordered;
   }
 
-  /* The line of the first proxy that saw a request, and not just bytes. */
+  /* The line of the first proxy that saw a request, and not just bytes or a body. */
   function front(lines) {
-    return lines.find((line) => !line.isTcp) ?? lines[0];
+    return lines.find((line) => !line.isTcp && !line.kind) ?? lines[0];
   }
 
   function isFaulty({ flags, values }) {
@@ -306,6 +387,15 @@ const accessLog = (() => {
     return line;
   }
 
+  function isAnswered(line) {
+    return isPassedOn(line) && line.flags.length === 0 && Number(line.values.response_code) < 500;
+  }
+
+  /* What a proxy called, in letters. */
+  function upstream({ values, direction }) {
+    return `${values.upstream_cluster} ${direction === "inbound" ? values.upstream_host : ""}`;
+  }
+
   /* Reads a text in steps, as it may have 100,000 lines: yields the number of the line after
      each, and reads no more after next(true). Returns {requests, faults, notes}. A request has its
      `lines` from client to server and the `decisive` one; a fault has the `number` of a line, the
@@ -323,19 +413,23 @@ const accessLog = (() => {
         break;
       }
     }
+    const answering = new Set(lines.filter(isAnswered).map(upstream));
     const requests = [];
     for (const group of yield* joined(lines)) {
       const ordered = inOrder(group);
-      requests.push({ lines: ordered, decisive: decisive(ordered) });
+      const line = decisive(ordered);
+      const rest = answering.has(upstream(line)) ? "answered" : "none";
+      requests.push({ lines: ordered, decisive: line, rest });
       yield;
     }
     const notes = lines.length === 0 && faults.length === 0 ? [data.messages.nothing] : [];
     return { requests, faults, notes };
   }
 
-  /* All that is known of a line that read() gave. */
-  function explain(line, data) {
-    return describe(line, line.number, data);
+  /* The causes that a request leaves open, the likeliest first. */
+  function causes(request, data) {
+    const { lines, decisive: line } = request;
+    return open(explain(line, data), lines.filter((other) => other !== line), request.rest, data);
   }
 
   /* The verdict on a request that read() gave. */
@@ -362,6 +456,7 @@ const accessLog = (() => {
     const whole = (request) => ({
       verdict: conclude(request, data),
       decisive: request.decisive.number,
+      causes: causes(request, data),
       lines: request.lines.map((line) => explain(line, data)),
     });
     return { requests: requests.map(whole), faults, notes };
@@ -427,5 +522,5 @@ const accessLog = (() => {
     );
   }
 
-  return { read, summary, explain, conclude, finish, decode };
+  return { read, summary, explain, causes, conclude, finish, decode };
 })();

@@ -41,6 +41,7 @@ extensions = [
     "pdf.builder",
     "reference.access_log",
     "reference.decoder",
+    "reference.failures",
     "reference.response_flags",
     "reference.symptoms",
     "reference.versions",

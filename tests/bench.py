@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import decoding
 import searching
 import weights
 from bs4 import BeautifulSoup
@@ -146,12 +147,14 @@ def print_decoder(pages: Path) -> None:
     line = json.loads(data)["examples"][0].splitlines()[0]
     print(f"\n{'the decoder, without a browser':44}{'median':>8}{'aim':>8}   runs")
     with MiniRacer() as engine:
-        for name in ("log-lines.js", "log-answers.js"):
-            engine.eval((pages / "_static" / name).read_text())
+        engine.eval(decoding.SCRIPT)
         engine.eval(f"const data = {data}; {SUM_UP}")
         for count, aim in ((1_000, 1.0), (100_000, 15.0)):
             lines = "\n".join(re.sub(r'"[\da-f-]{36}"', f'"{n}"', line) for n in range(count))
             _row(f"{count} lines", partial(_called, engine, "sumUp", lines), aim, 3)
+    decoder, every = decoding.Decoder(), decoding.cases()
+    right = sum(not [*case.faults(decoder.decode(case.text))] for case in every)
+    print(f"{f'right first advice of {len(every)}, %':44}{100 * right / len(every):>8.1f}{95:>8}")
 
 
 def _called(engine: MiniRacer, function: str, *values: str) -> float:

@@ -167,6 +167,12 @@ def texts(source: Path) -> dict[str, Any]:
     return found
 
 
+def wordings(detail: dict[str, Any]) -> list[str]:
+    """The texts by which an item of `details` is known, the newest first."""
+    contains = detail["contains"]
+    return contains if isinstance(contains, list) else [contains]
+
+
 def format_string(source: Path) -> str:
     """Istio's default text format, as istiod put it into a listener that was recorded."""
     for path in recorded_listeners(source):

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
 from chapter.examples import examples_folder
-from data_files import read_transcript, read_yaml
+from data_files import read_transcript
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -30,7 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
-from reference import access_log
+from reference import access_log, response_flags
 
 _ = get_translation("extensions")
 
@@ -151,20 +151,20 @@ def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[s
     an anchor or ''; where it gives none, that page is not linked.
     """
 
-    def links(chapters: Iterable[str]) -> list[Link]:
-        return [found for chapter in chapters if (found := link(chapter, ""))]
+    def cause(each: response_flags.Cause) -> dict[str, Any]:
+        found = {"cause": each.cause, "decide": each.decide, "do": each.do, **each.conditions}
+        return found | {"link": link(each.chapter, "") if each.chapter else None}
 
     data = access_log.texts(source) | {
         "fields": access_log.fields(source),
         "formats": access_log.older_formats(source),
     }
-    for item in data["details"]:
-        item["links"] = links(item.pop("chapters", []))
     data["flags"] = [
-        {key: flag[key] for key in ("flag", "name", "side", "means", "remedies")}
-        | {"bodies": flag.get("bodies", [])}
-        | {"links": links(flag.get("chapters", [])), "page": link(FLAGS, flag["flag"].lower())}
-        for flag in read_yaml(source / f"{FLAGS}.yaml")
+        {"flag": flag.flag, "name": flag.name, "side": flag.side, "means": flag.means}
+        | {"bodies": flag.bodies, "details": flag.details}
+        | {"page": link(FLAGS, response_flags.anchor(flag.flag))}
+        | {"causes": [cause(each) for each in flag.causes]}
+        for flag in response_flags.read(source)
     ]
     return data
 

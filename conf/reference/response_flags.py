@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from chapter.examples import examples_folder
 from data_files import Fault, read_transcript, read_yaml
@@ -28,6 +29,20 @@ EXAMPLE = "reference/response-flags"
 SIDES = {"downstream": _("downstream"), "proxy": _("this proxy"), "upstream": _("upstream")}
 
 
+NONE = "-"  # what the access log has in place of flags
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What may be behind a flag: how a line shows it, how to be sure, and what to do."""
+
+    cause: str
+    do: str
+    decide: str = ""
+    chapter: str = ""
+    conditions: dict[str, dict[str, Any]] = field(default_factory=dict)  # `if`, `like`, `unlike`
+
+
 @dataclass(frozen=True)
 class Flag:
     """One item of the texts."""
@@ -38,10 +53,8 @@ class Flag:
     means: str
     status: str
     details: list[str]
-    causes: list[str]
-    remedies: list[str]
+    causes: list[Cause]
     bodies: list[str] = field(default_factory=list)
-    chapters: list[str] = field(default_factory=list)
     unplayed: str = ""
 
 
@@ -66,14 +79,15 @@ class ResponseFlags(SphinxDirective):
         flags = read(Path(self.env.srcdir))
         found = self.parse_text_to_nodes(table(flags))
         for item in flags:
-            found.append(self.section(item, [one for one in lines if item.flag in one.line.flags]))
+            own = [one for one in lines if item.flag in one.line.flags and item.flag != NONE]
+            found.append(self.section(item, own))
         return found
 
     def section(self, flag: Flag, lines: list[Recorded]) -> nodes.section:
         """The section of a flag, with the lines that have it."""
-        if bool(lines) == bool(flag.unplayed):
+        if flag.flag != NONE and bool(lines) == bool(flag.unplayed):
             raise fault(flag.flag, "needs either a recorded line or `unplayed`, and not both")
-        title = nodes.title("", f"{flag.flag}: {flag.name}")
+        title = nodes.title("", _("No flag") if flag.flag == NONE else f"{flag.flag}: {flag.name}")
         section = nodes.section("", title, names=[anchor(flag.flag)], ids=[anchor(flag.flag)])
         self.set_source_info(title)
         self.state.document.note_explicit_target(section)
@@ -95,19 +109,30 @@ def read(source: Path) -> list[Flag]:
     for item in read_yaml(source / TEXTS):
         name = str(item.get("flag", item))
         try:
-            flag = Flag(**item)
+            causes = [cause(name, one, source) for one in item.pop("causes")]
+            flag = Flag(**item, causes=causes)
+        except KeyError as error:
+            raise fault(name, f"has no {error}") from None
         except TypeError as error:  # an unknown or a missing key
             raise fault(name, str(error).partition("() ")[2]) from None
         if flag.side not in SIDES:
             raise fault(name, f"the side {flag.side!r} is none of {', '.join(SIDES)}")
-        for words in (*flag.details, *flag.bodies, *flag.causes, *flag.remedies):
-            if not isinstance(words, str):  # YAML takes a colon and a blank for a mapping
-                raise fault(name, f"not a text, quote it: {words}")
-        for chapter in flag.chapters:
-            if not (source / f"{chapter}.md").exists():
-                raise fault(name, f"there is no chapter {chapter}")
         flags.append(flag)
     return flags
+
+
+def cause(flag: str, item: dict[str, Any], source: Path) -> Cause:
+    """One of the causes of a flag, as the texts have it. Raises Fault, as `read` does."""
+    conditions: dict[str, dict[str, Any]] = {
+        key: item.pop(key) for key in ("if", "like", "unlike") if key in item
+    }
+    found = Cause(**item, conditions=conditions)
+    for words in (found.cause, found.decide, found.do):
+        if not isinstance(words, str):  # YAML takes a colon and a blank for a mapping
+            raise fault(flag, f"not a text, quote it: {words}")
+    if found.chapter and not (source / f"{found.chapter}.md").exists():
+        raise fault(flag, f"there is no chapter {found.chapter}")
+    return found
 
 
 def fault(flag: str, cause: str) -> Fault:
@@ -129,12 +154,14 @@ def recorded(folder: Path) -> Iterator[Recorded]:
 
 def anchor(flag: str) -> str:
     """The name of the place that explains a flag."""
-    return flag.lower()
+    return "no-flag" if flag == NONE else flag.lower()
 
 
 def index_entries(flag: Flag) -> addnodes.index:
     """The entries of a flag in the book's index: by its letters, and by its name."""
-    texts = f"{flag.flag} ({flag.name})", f"{flag.name} ({flag.flag})"
+    texts = [f"{flag.flag} ({flag.name})", f"{flag.name} ({flag.flag})"]
+    if flag.flag == NONE:
+        texts = []
     return addnodes.index(
         entries=[("single", text, anchor(flag.flag), "main", None) for text in texts]
     )
@@ -166,14 +193,22 @@ def text(flag: Flag) -> str:
         bodies = ", ".join(f"`{body}`" for body in flag.bodies)
         lines += [f"- {_('In the body of the answer:')} {bodies}"]
     lines += [""]
-    lines += [f"**{_('Usual causes')}**", "", *(f"- {cause}" for cause in flag.causes), ""]
-    lines += [f"**{_('What to do')}**", "", *(f"- {remedy}" for remedy in flag.remedies), ""]
-    if flag.chapters:
-        links = ", ".join(f"[](/{chapter}.md)" for chapter in flag.chapters)
-        lines += [_("More in {links}.").format(links=links), ""]
+    lines += [f"**{_('Usual causes')}**", ""]
+    for number, each in enumerate(flag.causes, 1):
+        lines += [f"{number}. {each.cause}"]
+        lines += [f"   - {label} {words}" for label, words in steps(each)]
+    lines += [""]
     if flag.unplayed:
         lines += [_("No line with this flag is recorded: {why}").format(why=flag.unplayed)]
     return "\n".join(map(str, lines))
+
+
+def steps(each: Cause) -> Iterator[tuple[str, str]]:
+    """How to be sure of a cause, and what to do, in Markdown."""
+    more = f" {_('More in {link}.')}".format(link=f"[](/{each.chapter}.md)") if each.chapter else ""
+    if each.decide:
+        yield _("To be sure:"), each.decide
+    yield _("What to do:"), f"{each.do}{more}"
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

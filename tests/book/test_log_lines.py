@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from decoding import LONGEST, SCRIPT
 from py_mini_racer import MiniRacer
 from reference import access_log, decoder
 from test_decoder import (
     BOOK,
     LINES,
-    LONGEST,
     PIECES,
-    SCRIPT,
     SPLIT,
     TCP,
     TEXT,

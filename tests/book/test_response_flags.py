@@ -15,10 +15,11 @@ from conftest import run_sphinx
 from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from lab.proxy.envoy import binary
-from reference import response_flags
+from reference import access_log, response_flags
 from reference.response_flags import Flag, Recorded
 
-FLAGS = response_flags.read(ROOT / "book")
+TEXTS = response_flags.read(ROOT / "book")
+FLAGS = [item for item in TEXTS if item.flag != response_flags.NONE]
 LINES = list(response_flags.recorded(EXAMPLES / response_flags.EXAMPLE))
 
 each_flag = pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.flag)
@@ -98,8 +99,22 @@ def test_no_flag_is_explained_twice() -> None:
 def test_the_meaning_is_one_short_sentence(flag: Flag) -> None:
     assert re.fullmatch(r"[A-Z].*\.", flag.means)
     assert len(flag.means.split()) <= 25
+
+
+@pytest.mark.parametrize("flag", TEXTS, ids=lambda flag: flag.flag)
+def test_each_cause_says_what_to_do_and_asks_only_for_what_a_line_has(flag: Flag) -> None:
+    keys = {field["key"] for field in access_log.fields(ROOT / "book")}
+    keys |= {"by", "reason", "kind", "also", "sni", "rest"}  # what log-answers.js adds
     assert flag.causes
-    assert flag.remedies
+    for cause in flag.causes:
+        assert re.fullmatch(r"[A-Z`].*\.", cause.cause)
+        assert re.fullmatch(r"[A-Z`].*\.", cause.do)
+        assert re.fullmatch(r"([A-Z`].*[.?])?", cause.decide)
+        for asked in cause.conditions.values():
+            assert {*asked} <= keys
+            for condition in asked.values():
+                for text in condition if isinstance(condition, list) else [condition]:
+                    re.compile(text.removeprefix("!"))
 
 
 @each_flag
@@ -129,8 +144,7 @@ GOOD = {
     "means": "There is no endpoint.",
     "status": "503",
     "details": ["no_healthy_upstream"],
-    "causes": ["No pod is ready."],
-    "remedies": ["Look."],
+    "causes": [{"cause": "No pod is ready.", "do": "Look."}],
 }
 
 
@@ -155,8 +169,13 @@ def book_of(root: Path, **changes: Any) -> Path:
         ({"frogs": "1"}, "got an unexpected keyword argument 'frogs'"),
         ({"means": None}, "missing 1 required positional argument: 'means'"),
         ({"side": "left"}, "the side 'left' is none of downstream, proxy, upstream"),
-        ({"remedies": [{"Do": "it"}]}, "not a text, quote it: {'Do': 'it'}"),
-        ({"chapters": ["problems/nope"]}, "there is no chapter problems/nope"),
+        ({"causes": None}, "has no 'causes'"),
+        ({"causes": [{"cause": "x"}]}, "missing 1 required positional argument: 'do'"),
+        ({"causes": [{"cause": "x", "do": {"Do": "it"}}]}, "not a text, quote it: {'Do': 'it'}"),
+        (
+            {"causes": [{"cause": "x", "do": "it", "chapter": "problems/nope"}]},
+            "there is no chapter problems/nope",
+        ),
     ],
 )
 def test_a_faulty_item_is_named_with_file_flag_and_cause(

@@ -179,7 +179,7 @@ HOSTILE = [
 
 
 ELEMENTS = re.compile(
-    "section|h2|h3|p|ul|ol|li|a|code|small|strong|table|thead|tbody|tr|th|td|details|summary|button"
+    "section|h2|h3|p|ul|ol|li|a|code|em|small|strong|table|thead|tbody|tr|th|td|details|summary|button"
 )
 ATTRIBUTES = {"class", "href", "open", "type", "aria-expanded", "colspan", "tabindex"}
 ANSWER = """() => {
