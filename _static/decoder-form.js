@@ -6,8 +6,6 @@
 
 if (typeof document !== "undefined" && document.getElementById("decoder")) {
   const byId = (id) => document.getElementById(id);
-  const data = JSON.parse(byId("access-log-data").textContent);
-  const { words } = data;
   const form = byId("decoder");
   const input = byId("decoder-input");
   const answer = byId("decoder-answer");
@@ -19,10 +17,14 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
   let current = {}; // what is being read; another text, or none, takes its place
   let pasted = { shown: "", text: "" }; // what the field shows of a text
 
-  const { count } = accessLog;
+  function say(id, text = "") {
+    byId(id).textContent = text;
+  }
 
-  function say(id, text = "", values = {}) {
-    byId(id).textContent = logLines.fill(text, values);
+  /* Says one of the decoder's texts, once they are there. */
+  async function tell(id, choose, values = {}) {
+    await loadDecoder();
+    say(id, logLines.fill(choose(logData.words), values));
   }
 
   // From a text to its answer
@@ -63,7 +65,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     if (byId("decoder-running").hidden) {
       byId("decoder-running").hidden = false;
       byId("decoder-progress").max = run.text.split("\n").length;
-      say("decoder-status", words.reading, { lines: count(byId("decoder-progress").max) });
+      tell("decoder-status", (words) => words.reading, { lines: accessLog.count(byId("decoder-progress").max) });
     }
     byId("decoder-progress").value = number ?? byId("decoder-progress").max;
   }
@@ -88,10 +90,13 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
   /* Reads a text and shows what it says. */
   async function show(text) {
     const run = begin(text);
-    const found = await inSlices(accessLog.read(text, data), run);
+    await loadDecoder();
+    const { words } = logData;
+    const { count } = accessLog;
+    const found = await inSlices(accessLog.read(text, logData), run);
     const { requests = [], faults = [] } = found ?? {};
     const isMany = requests.length > FEW;
-    const rows = isMany ? await inSlices(accessLog.summary(requests, data), run) : undefined;
+    const rows = isMany ? await inSlices(accessLog.summary(requests, logData), run) : undefined;
     if (run !== current) {
       return;
     }
@@ -109,7 +114,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     end();
     accessLog.fillIn(found, rows);
     const first = isMany ? [] : requests.slice(0, 3);
-    const verdicts = first.map((request) => accessLog.conclude(request, data));
+    const verdicts = first.map((request) => accessLog.conclude(request, logData));
     const messages = isMany ? [] : faults.map((fault) => fault.message);
     byId("decoder-status").textContent = [
       ...found.notes,
@@ -134,14 +139,24 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
   }
 
   /* Takes a text into the field, or its beginning, and shows what it says. */
-  function take(text, isCut = false) {
+  async function take(text, isCut = false) {
     const taken = beginning(text);
     input.value = taken.slice(0, SHOWN);
     pasted = { shown: input.value, text: taken };
     const isLess = isCut || taken.length < text.length;
-    const note = isLess ? words.cut : taken.length > SHOWN ? words.part : "";
-    say("decoder-part", note, { shown: count(SHOWN), characters: count(taken.length) });
-    return show(taken);
+    const isPart = taken.length > SHOWN;
+    const run = begin(taken);
+    say("decoder-part");
+    await loadDecoder();
+    if (run !== current) {
+      return;
+    }
+    if (isLess || isPart) {
+      const { count } = accessLog;
+      const values = { shown: count(SHOWN), characters: count(taken.length) };
+      tell("decoder-part", (words) => (isLess ? words.cut : words.part), values);
+    }
+    await show(taken);
   }
 
   /* Takes a text that comes soon, unless another one comes before; or says why it does not. */
@@ -153,7 +168,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     }
     if (text === undefined) {
       end();
-      say("decoder-part", fault);
+      tell("decoder-part", fault);
     } else {
       await take(text, isCut);
     }
@@ -161,7 +176,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
 
   function takeFile(file) {
     const { characters } = MOST;
-    takeSoon(file.slice(0, characters).text(), words.unreadable, file.size > characters);
+    takeSoon(file.slice(0, characters).text(), (words) => words.unreadable, file.size > characters);
   }
 
   function takeIfLong(event, text) {
@@ -173,7 +188,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
 
   function openLink(address) {
     if (logLink.has(address)) {
-      takeSoon(logLink.read(address), words.broken);
+      takeSoon(logLink.read(address), (words) => words.broken);
     }
   }
 
@@ -183,26 +198,30 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
     const text = whole();
     field.hidden = true;
     if (text.trim() === "") {
-      say("decoder-said", data.messages.nothing);
+      await loadDecoder();
+      say("decoder-said", logData.messages.nothing);
       return;
     }
     field.value = text.length > SHOWN ? "" : await logLink.make(document.URL, text);
     if (field.value === "") {
-      say("decoder-said", words.long);
+      tell("decoder-said", (words) => words.long);
       return;
     }
     try {
       await navigator.clipboard.writeText(field.value);
-      say("decoder-said", words.copied);
+      tell("decoder-said", (words) => words.copied);
     } catch {
       field.hidden = false;
       field.select();
-      say("decoder-said", words.select);
+      tell("decoder-said", (words) => words.select);
     }
   }
 
   // What the form does
 
+  for (const wanting of ["focusin", "dragenter"]) {
+    form.addEventListener(wanting, loadDecoder, { once: true });
+  }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     await show(whole());
@@ -258,7 +277,7 @@ if (typeof document !== "undefined" && document.getElementById("decoder")) {
   });
   byId("decoder-copy").addEventListener("click", copyLink);
   document.querySelectorAll("#decoder [data-example]").forEach((button) => {
-    button.addEventListener("click", () => take(data.examples[Number(button.dataset.example)]));
+    button.addEventListener("click", () => take(button.dataset.example));
   });
   window.addEventListener("hashchange", (event) => openLink(event.newURL));
   openLink(document.URL);

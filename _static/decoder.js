@@ -4,9 +4,10 @@
 "use strict";
 
 // On the decoder's page, and on that of the search, which has a field of its own.
-if (typeof document !== "undefined" && document.getElementById("access-log-data")) {
+if (typeof document !== "undefined") {
   const byId = (id) => document.getElementById(id);
-  const data = JSON.parse(byId("access-log-data").textContent);
+  const root = document.documentElement.dataset.content_root; // where links start
+  const data = logData;
   const { words } = data;
   const AT_ONCE = 20; // of what may be many
   const COLUMNS = [words.answer, words.requests, words.reason, words.time];
@@ -28,7 +29,7 @@ if (typeof document !== "undefined" && document.getElementById("access-log-data"
 
   function link({ href, title }) {
     const element = make("a", "", title);
-    element.href = href;
+    element.href = root + href;
     return element;
   }
 

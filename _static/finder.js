@@ -413,6 +413,9 @@ if (typeof document !== "undefined") {
 
   async function show() {
     const text = input.value.trim();
+    if (finder.isLogLine(text)) {
+      await loadDecoder();
+    }
     const verdict = decode(text);
     const isThere = await load(form.dataset.index);
     const results = isThere && text !== "" ? finder.find(text) : [];

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,15 @@ from py_mini_racer import MiniRacer
 from reference import decoder
 
 CASES = ROOT / "tests" / "book" / "decoder-cases.yaml"
-SCRIPT = "\n".join((ROOT / "_static" / name).read_text() for name in decoder.SCRIPTS)
+
+
+def scripts(names: Iterable[str]) -> str:
+    """The text of some scripts of the HTML edition."""
+    return "\n".join((ROOT / "_static" / name).read_text() for name in names)
+
+
+RUN = scripts(decoder.PARTS)  # what decodes, without a page
+SCRIPT = scripts(decoder.SCRIPTS)
 LONGEST = 10_000  # milliseconds in which a call must end; a slow machine needs 100
 
 
@@ -71,7 +79,7 @@ class Decoder:
         link = lambda page, _: decoder.Link(href=page, title=page)  # noqa: E731
         self.data = decoder.script_data(ROOT / "book", link)
         self.engine = MiniRacer()
-        self.engine.eval(f"{SCRIPT}\nconst data = {json.dumps(self.data)};")
+        self.engine.eval(f"{RUN}\nconst data = {json.dumps(self.data)};")
         self.engine.eval("const run = (text) => JSON.stringify(accessLog.decode(text, data));")
 
     def decode(self, text: str) -> dict[str, Any]:

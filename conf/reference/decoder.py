@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
@@ -35,11 +34,13 @@ from reference import access_log, response_flags
 _ = get_translation("extensions")
 
 FLAGS = "reference/response-flags"
-# In _static, in their order.
-SCRIPTS = (
+# In _static, in their order: those that wait until a line is there, and those of the form.
+DATA = "decoder-data.js"
+PARTS = (
     *("log-fields.js", "log-objects.js", "log-pieces.js", "log-lines.js"),
-    *("log-answers.js", "log-link.js", "decoder.js", "decoder-form.js"),
+    *("log-answers.js", "decoder.js"),
 )
+SCRIPTS = ("decoder-load.js", *PARTS, "log-link.js", "decoder-form.js")
 EXAMPLE = re.compile(r"(\S+\.console)((?: \d+)+): (.+)")
 
 FORM = """\
@@ -60,7 +61,6 @@ FORM = """\
 </form>
 <p id="decoder-status" class="visually-hidden" role="status" aria-live="polite"></p>
 <div id="decoder-answer" class="mt-3" role="region" aria-label="{result}"></div>
-<script type="application/json" id="access-log-data">{data}</script>
 """
 
 
@@ -114,33 +114,15 @@ def lines(path: Path) -> Iterator[str]:
         yield from (line.text for line in access_log.lines(step.output))
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page that links to others."""
-
-    app: Sphinx
-    docname: str
-
-    def link(self, target: str, anchor: str) -> Link | None:
-        """The link to another page, or none if there is no such page."""
-        titles = self.app.env.titles
-        if target not in titles:
-            return None
-        uri = self.app.builder.get_relative_uri(self.docname, target)
-        return Link(href=f"{uri}#{anchor}" if anchor else uri, title=titles[target].astext())
-
-
 def visit_form(writer: HTML5Translator, node: DecoderForm) -> None:
-    """Write the form with the data for the script."""
-    app = writer.builder.app
-    page = Page(app, writer.builder.current_docname)
-    data = script_data(Path(app.srcdir), page.link) | {"examples": node["lines"]}
+    """Write the form."""
+    words = access_log.texts(Path(writer.builder.app.srcdir))["words"]
     buttons = (
-        f'<button type="button" data-example="{number}">{escape(title)}</button>'
-        for number, title in enumerate(node["titles"])
+        f'<button type="button" data-example="{escape(lines)}">{escape(title)}</button>'
+        for title, lines in zip(node["titles"], node["lines"], strict=True)
     )
-    words = {name: escape(text) for name, text in data["words"].items()}
-    writer.body.append(FORM.format(**words, buttons=" ".join(buttons), data=script_text(data)))
+    escaped = {name: escape(text) for name, text in words.items()}
+    writer.body.append(FORM.format(**escaped, buttons=" ".join(buttons)))
     raise nodes.SkipNode
 
 
@@ -169,26 +151,43 @@ def script_data(source: Path, link: Callable[[str, str], Link | None]) -> dict[s
     return data
 
 
-def script_text(value: Any) -> str:
-    """A value as JSON for a script element: nothing ends that but "</script", so no "<" is left."""
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-
-
-def add_script(
+def add_scripts(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], doctree: nodes.Node | None
 ) -> None:
-    """Load the script on the pages that have the form; give the search page its data."""
-    source = Path(app.srcdir)
-    if page == "search" and (source / access_log.TEXTS).exists():
-        context["log_data"] = script_text(script_data(source, Page(app, page).link))
+    """Load the form's scripts where it is; tell the search page what it may need."""
+    parts = " ".join((DATA, *PARTS))
+    if page == "search" and (Path(app.srcdir) / access_log.TEXTS).exists():
+        context["decoder_parts"] = parts
     if doctree is not None and any(doctree.findall(DecoderForm)):
-        for name in SCRIPTS:
+        attributes: dict[str, Any] = {"loading_method": "defer", "data-parts": parts}
+        app.add_js_file("decoder-load.js", **attributes)
+        for name in ("log-link.js", "decoder-form.js"):
             app.add_js_file(name, loading_method="defer")
+
+
+def write_data(app: Sphinx, error: Exception | None) -> None:
+    """Write the scripts' data, with links that start at the root of the edition."""
+    source = Path(app.srcdir)
+    if error or app.builder.format != "html" or not (source / access_log.TEXTS).exists():
+        return
+
+    def link(target: str, anchor: str) -> Link | None:
+        titles = app.env.titles
+        if target not in titles:
+            return None
+        uri = app.builder.get_target_uri(target)
+        return Link(href=f"{uri}#{anchor}" if anchor else uri, title=titles[target].astext())
+
+    text = json.dumps(script_data(source, link), ensure_ascii=False, separators=(",", ":"))
+    (Path(app.outdir) / "_static" / DATA).write_text(
+        f'"use strict";const logData={text};\n', "utf-8"
+    )
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_node(DecoderForm, html=(visit_form, None))
     app.add_directive("decoder", Decoder)
-    app.connect("html-page-context", add_script)
+    app.connect("html-page-context", add_scripts)
+    app.connect("build-finished", write_data)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -131,10 +131,11 @@ def read(env: BuildEnvironment, source: Path) -> Iterator[Page]:
 
 
 def flag_symptoms(source: Path, ids: list[str]) -> Iterator[tuple[str, int]]:
-    """What leads to a flag's section: bodies of answers."""
+    """What leads to a flag's section: bodies of answers, and details that no chapter is about."""
     for flag in response_flags.read(source):
         number = ids.index(response_flags.anchor(flag.flag))
-        yield from ((body, number) for body in flag.bodies)
+        details = [words for words in flag.details if words == "filter_chain_not_found"]
+        yield from ((words, number) for words in (*flag.bodies, *details))
 
 
 def place(text: str, found: list[Section]) -> int:

@@ -48,7 +48,7 @@ function summarise(text) {
 @pytest.fixture(scope="module")
 def engine(data: dict[str, Any]) -> Iterator[MiniRacer]:
     with MiniRacer() as engine:
-        engine.eval(decoding.SCRIPT)
+        engine.eval(decoding.RUN)
         engine.eval(f"const data = {json.dumps(data)};")
         engine.eval(CALLS)
         yield engine

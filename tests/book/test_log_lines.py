@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from decoding import LONGEST, SCRIPT
+from decoding import LONGEST, RUN
 from py_mini_racer import MiniRacer
 from reference import access_log, decoder
 from test_decoder import (
@@ -46,7 +46,7 @@ def data() -> Data:
 @pytest.fixture(scope="module")
 def read(data: Data) -> Iterator[Read]:
     with MiniRacer() as engine:
-        engine.eval(SCRIPT)
+        engine.eval(RUN)
         engine.eval(f"const data = {json.dumps(data)};")
         engine.eval("const run = (t) => JSON.stringify([...logLines.records(t, data)]);")
 
@@ -924,7 +924,7 @@ def test_floods_are_read_before_the_time_is_up(text: str, read: Read) -> None:
 def test_records_come_one_by_one(data: Data) -> None:
     """The first ones are there while the rest of a text has not been looked at."""
     with MiniRacer() as engine:
-        engine.eval(SCRIPT)
+        engine.eval(RUN)
         engine.eval(f"const data = {json.dumps(data)};")
         engine.eval("let looks = 0;")
         engine.eval("const count = { get: (all, key) => { looks += 1; return all[key]; } };")

@@ -42,6 +42,8 @@ class Opened(Watched):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self.open(PAGE)
+        page.focus("#decoder-input")
+        page.evaluate("loadDecoder()")  # the parts that wait until they are wanted
         self.loaded = len(self.requests)
         self.kept = self.storage()
 
