@@ -269,7 +269,11 @@ def test_a_deployment_is_rolled_out_when_all_replicas_are_of_its_template() -> N
 
 
 def test_of_a_bootstrap_is_kept_what_a_replay_needs() -> None:
-    kept = {"stats_config": {"stats_matcher": {}}, "layered_runtime": {"layers": []}}
+    kept = {
+        "stats_config": {"stats_matcher": {}},
+        "stats_eviction_interval": "10s",
+        "layered_runtime": {"layers": []},
+    }
     assert of_bootstrap(json.dumps(kept | {"node": {}, "admin": {}})) == kept
 
 

@@ -28,7 +28,7 @@ _PARTS = {
 BOOTSTRAP = "/etc/istio/proxy/envoy-rev.json"
 """Where a proxy has its bootstrap."""
 
-_FROM_BOOTSTRAP = ("layered_runtime", "stats_config")
+_FROM_BOOTSTRAP = ("layered_runtime", "stats_config", "stats_eviction_interval")
 _OWN_CONFIG = "proxy.istio.io/config"
 """The annotation by which a pod's bootstrap may differ from all others'."""
 
