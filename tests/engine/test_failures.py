@@ -132,7 +132,7 @@ def test_an_unknown_setting_of_the_lab_is_refused(copy_of: Copy, traces: Traces)
     (example.folder / "lab.yaml").write_text("frogs: 1\n")
     assert said_on_failure(traces, "play", str(example.folder)) == (
         f"{example.folder}/lab.yaml:1: unknown setting 'frogs' "
-        "(known: meshConfig, outside, differs, held)\n"
+        "(known: meshConfig, outside, differs, held, lacks)\n"
     )
 
 

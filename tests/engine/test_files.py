@@ -217,7 +217,7 @@ def test_what_is_no_manifest_is_refused_with_its_line(text: str, said: str) -> N
         ("# why\n- network\n", ":2: not a mapping of settings"),
         (
             "frogs: 1\n",
-            ":1: unknown setting 'frogs' (known: meshConfig, outside, differs, held)",
+            ":1: unknown setting 'frogs' (known: meshConfig, outside, differs, held, lacks)",
         ),
     ],
 )
@@ -226,6 +226,21 @@ def test_wrong_settings_of_the_lab_are_refused(tmp_path: Path, text: str, said: 
     with pytest.raises(LabError) as caught:
         assert Example("problems/new", tmp_path, tmp_path).settings
     assert str(caught.value) == f"{tmp_path}/lab.yaml{said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("lab.yaml", "lacks: a filter\n", True),
+        ("rejected-gateway.yaml", "kind: Gateway\n", True),
+        ("gateway.yaml", "kind: Gateway\n", False),
+    ],
+)
+def test_a_proxy_may_reject_where_that_is_shown_or_its_envoy_lacks_something(
+    tmp_path: Path, name: str, text: str, *, shown: bool
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert Example("problems/new", tmp_path, tmp_path).shows_rejections == shown
 
 
 def test_a_digest_is_of_values_and_not_of_layout() -> None:

@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.files.manifests import read_yaml
 from lab.paths import EXAMPLES, RECORDINGS, TEST_EXAMPLES
 
-_SETTINGS = ("meshConfig", "outside", "differs", "held")
+_SETTINGS = ("meshConfig", "outside", "differs", "held", "lacks")
 
 REJECTED = "rejected-"
 """How the name of a manifest begins that Istio is meant to reject."""
@@ -47,7 +47,7 @@ class Example:
 
         `meshConfig` is a mapping that the cluster's mesh configuration gets, `outside` gives hosts
         outside of the mesh the SERVICE.NAMESPACE that stands for them, and `differs` tells what
-        another Envoy does differently (see `matrix`), `held` is told below.
+        another Envoy does differently (see `matrix`), `held` and `lacks` are told below.
         """
         path = self.folder / "lab.yaml"
         if not path.exists():
@@ -73,6 +73,16 @@ class Example:
         has changed since, neither manifests nor transcripts nor what those call.
         """
         return str(self.settings.get("held", ""))
+
+    @property
+    def shows_rejections(self) -> bool:
+        """Whether a proxy may reject what it is sent, and go on with what it had before.
+
+        So it is where a manifest shows that, and where `lacks` tells what this Envoy does not have
+        of Istio's own.
+        """
+        rejected = any(path.name.startswith(REJECTED) for path in self.manifests)
+        return rejected or "lacks" in self.settings
 
 
 def load(name: str) -> Example:

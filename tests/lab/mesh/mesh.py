@@ -17,7 +17,7 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.files import recording
-from lab.files.example import REJECTED, Example
+from lab.files.example import Example
 from lab.files.manifests import Object
 from lab.files.recording import Recording, Resources, State, object_name
 from lab.machine import addresses
@@ -195,7 +195,7 @@ class Mesh:
         started: list[Container] = []
         for name, pod in sorted(pods.items(), key=lambda item: item[0] in self.proxies):
             cause = self.proxies[name].settle() if name in self.proxies else ""
-            if cause and not self._shows_rejections:
+            if cause and not self.example.shows_rejections:
                 raise LabError(f"Envoy of {pod.name} rejected: {cause}")
             started += self._start_containers(name, pod, files)
         for container in started:
@@ -223,11 +223,6 @@ class Mesh:
             pod, folder, self._dns.place, self.authority, override, added, lasting
         )
         self.proxies[name].start(resources)
-
-    @property
-    def _shows_rejections(self) -> bool:
-        """Whether there is a manifest that is to show how a proxy keeps its old configuration."""
-        return any(path.name.startswith(REJECTED) for path in self.example.manifests)
 
 
 def _bootstrap_override(pod: Pod, objects: list[Object]) -> str:
