@@ -176,3 +176,24 @@ def test_the_measured_storms_are_as_the_chapter_tells() -> None:
         merged = int(row["pushes"]) < int(row["changes"]) / 5
         late = float(row["seconds"]) > 0.5
         assert merged == late == (int(row["rate"]) > 10)
+
+
+def test_the_measured_memory_of_metrics_is_as_the_chapter_tells() -> None:
+    path = EXAMPLES / "problems" / "stats-memory"
+
+    def rows(name: str) -> list[list[str]]:
+        lines = (path / name).read_text().splitlines()
+        return list(csv.reader(line for line in lines if line[0] != "#"))[1:]
+
+    memory = {(kind, int(paths)): float(mib) for paths, kind, mib in rows("memory.csv")}
+    most = max(paths for kind, paths in memory if kind == "by-path")
+    assert most == 15000
+    growth = {kind: memory[kind, most] - memory[kind, 0] for kind, _ in memory}
+    assert 7 < growth["by-path"] * 1024 / most < 15  # KiB a path
+    assert growth["limited"] < growth["by-path"] / 20
+    assert growth["bounded"] < growth["by-path"] / 100
+    assert {paths for kind, paths in memory if kind == "bounded"} > {most}
+    stages = {(stage, number): float(mib) for stage, number, mib in rows("stages.csv")}
+    assert stages["evicted", "allocated"] < 1.6 * stages["before", "allocated"]
+    assert stages["evicted", "container"] > 0.95 * stages["5000 paths", "container"]
+    assert stages["restart", "container"] < stages["evicted", "container"] / 2
