@@ -38,6 +38,7 @@ extensions = [
     "drawings.pictures",
     "drawings.plots",
     "drawings.timelines",
+    "drawings.traces",
     "pdf.builder",
     "reference.access_log",
     "reference.decoder",

@@ -6,16 +6,18 @@ https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.versions import Istio
 
+from cluster import workloads
 from cluster.kept import Part
 
 _TYPE = "application/vnd.oci.image"
@@ -24,6 +26,9 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PAUSE = "registry.k8s.io/pause:3.10"
 PYTHON = "docker.io/library/python:3.13-slim"
 CURL = "docker.io/curlimages/curl:8.16.0"
+COLLECTOR = f"docker.io/otel/opentelemetry-collector:{workloads.collector_version()}"
+KAFKA = f"docker.io/apache/kafka:{workloads.KAFKA}"
+_JAVA = "usr/lib/jvm/java-17-openjdk-amd64/bin"
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,45 @@ def images(istio: Istio) -> list[Image]:
             ("base", "pilot"),
             path | {"Entrypoint": [discovery], "User": "1337:1337"},
         ),
+        Image(
+            COLLECTOR,
+            ("base", "collector"),
+            path
+            | {
+                "Entrypoint": ["/otelcol"],
+                "Cmd": ["--config", "/etc/otelcol/config.yaml"],
+                "User": "10001",
+            },
+        ),
+        Image(
+            KAFKA,
+            ("base", "java", "kafka"),
+            {"Env": [f"{_PATH}:/{_JAVA}"], "Entrypoint": ["bash"], "User": "1000"},
+        ),
+        # Those that an example has a Dockerfile for.
+        *(
+            Image(f"registry.example.com/{example}:1", ("base", example), path)
+            for example in workloads.LIBRARIES
+        ),
     ]
 
 
-def part(istio: Istio, base: Part, pause: Part, programs: Part, envoy: Part) -> Part:
-    """The images of one Istio."""
-    wanted = images(istio)
+def part(istio: Istio, parts: Mapping[str, Part]) -> Part:
+    """The images of one Istio; what they are made of is in `parts`, by names."""
+    wanted, folder = images(istio), {name: part.folder for name, part in parts.items()}
     layers: dict[str, Callable[[tarfile.TarFile], None]] = {
-        "base": lambda tar: add_tree(tar, base.folder / "root"),
-        "bare": lambda tar: add_tree(tar, base.folder / "root", without=("usr/bin/",)),
-        "pause": lambda tar: add(tar, [File("pause", pause.folder / "bin" / "pause")]),
-        "proxy": lambda tar: add(tar, _proxy(programs.folder, envoy.folder)),
-        "pilot": lambda tar: add(tar, _pilot(programs.folder)),
+        "base": lambda tar: add_tree(tar, folder["base"] / "root"),
+        "bare": lambda tar: add_tree(tar, folder["base"] / "root", without=("usr/bin/",)),
+        "pause": lambda tar: add(tar, [File("pause", folder["pause"] / "bin" / "pause")]),
+        "proxy": lambda tar: add(tar, _proxy(folder["istio"], folder["envoy"])),
+        "pilot": lambda tar: add(tar, _pilot(folder["istio"])),
+        "collector": lambda tar: add(tar, [File("otelcol", folder["collector"] / "bin/collector")]),
+        "java": lambda tar: add_tree(tar, folder["java"]),
+        "kafka": lambda tar: add(tar, _kafka(folder["kafka"])),
     }
-    inputs = (repr(wanted), *(p.digest for p in (base, pause, programs, envoy)), _source())
+    for example, library in workloads.libraries().items():
+        layers[example] = functools.partial(add_tree, root=library.folder / "root")
+    inputs = (repr(wanted), *(part.digest for part in parts.values()), _source())
     about = f"the images of Istio {istio.label}"
     return Part(
         f"images-{istio.label}", about, inputs, lambda folder: write(folder, wanted, layers)
@@ -107,6 +137,11 @@ def _proxy(istio: Path, envoy: Path) -> list[File]:
 
 def _pilot(istio: Path) -> list[File]:
     return [File("usr/local/bin/pilot-discovery", istio / "bin" / "pilot-discovery")]
+
+
+def _kafka(kafka: Path) -> list[File]:
+    jars = sorted((kafka / "jars").iterdir())
+    return [File(f"opt/kafka/libs/{jar.name}", jar, mode=0o644) for jar in jars]
 
 
 def write(

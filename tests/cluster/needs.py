@@ -43,13 +43,14 @@ TOOLS = {  # and the Debian package that has them
     "gpgv": "gpgv",
     "ip": "iproute2",
     "mount": "mount",
+    "mvn": "maven",
     "nsenter": "util-linux",
     "perl": "perl",
     "unshare": "util-linux",
     "wget": "wget",
 }
 
-_BUILD_ONLY = {"apt-get", "dpkg", "gpgv", "perl", "wget"}
+_BUILD_ONLY = {"apt-get", "dpkg", "gpgv", "mvn", "perl", "wget"}
 
 _NFTABLES = "from pyroute2.nftables.main import NFTables; NFTables().get_tables()"
 _TRIED = f"""

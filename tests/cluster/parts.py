@@ -95,18 +95,18 @@ def kubernetes() -> Part:
     ]
     names = [*(f"kube-{name}" for name in KUBERNETES), "kubectl", "kubelet"]
     packages = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
-    return _go("kubernetes", f"Kubernetes {version} (10 minutes)", packages, flags)
+    return go("kubernetes", f"Kubernetes {version} (10 minutes)", packages, flags)
 
 
 def coredns() -> Part:
     """CoreDNS with the plugins that its Corefile names."""
     version = module_version("github.com/coredns/coredns", GO / "coredns" / "go.mod")
-    return _go("coredns", f"CoreDNS {version} (3 minutes)", ["."])
+    return go("coredns", f"CoreDNS {version} (3 minutes)", ["."])
 
 
 def pause() -> Part:
     """The first process of each pod."""
-    return _go("pause", "the pause program", ["."])
+    return go("pause", "the pause program", ["."])
 
 
 def istio(version: Istio) -> Part:
@@ -127,7 +127,7 @@ def istio(version: Istio) -> Part:
     ]
     source = f"istio-{version.label}"
     files = functools.partial(_istio_files, version)
-    return _go(source, f"Istio {version.label} (10 minutes)", packages, flags, files)
+    return go(source, f"Istio {version.label} (10 minutes)", packages, flags, files)
 
 
 def confirm(version: Istio, module: Path) -> None:
@@ -166,7 +166,7 @@ def _module(name: str, source: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def _go(
+def go(
     name: str,
     about: str,
     packages: Sequence[str],
@@ -216,7 +216,7 @@ def _go_version() -> str:
 
 def debian() -> Part:
     """What runs on the node and is not of Kubernetes."""
-    return Part("debian", "Debian's packages", (SUITE, *DEBIAN, *_FOREIGN), _unpack)
+    return Part("debian", "Debian's packages", (SUITE, *DEBIAN, *_FOREIGN), _unpack_node)
 
 
 def dig() -> Part:
@@ -224,12 +224,17 @@ def dig() -> Part:
     return Part("dig", "dig", (SUITE, DIG, _DIG), _unpack_dig)
 
 
-def _unpack(folder: Path) -> None:
-    debs = folder / "debs"
-    debs.mkdir()
-    _unpacked(folder, ["download", *DEBIAN], debs)
+def _unpack_node(folder: Path) -> None:
+    unpack(folder, DEBIAN)
     for name in _FOREIGN:
         _wrap(folder, name)
+
+
+def unpack(folder: Path, packages: Sequence[str]) -> None:
+    """Fetches Debian's packages, without those that they need, and unpacks them."""
+    debs = folder / "debs"
+    debs.mkdir()
+    _unpacked(folder, ["download", *packages], debs)
     shutil.rmtree(debs)
 
 

@@ -21,7 +21,7 @@ import yaml
 from lab.machine.processes import uninterrupted
 from lab.versions import ISTIO, Istio
 
-from cluster import images, keys, parts, store
+from cluster import images, keys, parts, store, workloads
 from cluster.addresses import CLIENT_NETWORK
 from cluster.errors import ClusterError, last_lines
 from cluster.first import DIED, Plan, environment
@@ -296,18 +296,24 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def components(istio: Istio) -> dict[str, Part]:
     """The parts of a cluster with this Istio, by their names inside, in the order to build them."""
-    debian, pause, envoy = parts.debian(), parts.pause(), parts.envoy(istio.envoy)
-    base, programs = parts.base(debian), parts.istio(istio)
-    made = images.part(istio, base, pause, programs, envoy)
+    debian = parts.debian()
+    in_images = {
+        "base": parts.base(debian),
+        "envoy": parts.envoy(istio.envoy),
+        "pause": parts.pause(),
+        "istio": parts.istio(istio),
+        "collector": workloads.collector(),
+        "java": workloads.java(),
+        "kafka": workloads.kafka(),
+        **{part.name: part for part in workloads.libraries().values()},
+    }
+    made = images.part(istio, in_images)
     found = {
         "debian": debian,
-        "base": base,
         "dig": parts.dig(),
-        "envoy": envoy,
-        "pause": pause,
         "kubernetes": parts.kubernetes(),
         "coredns": parts.coredns(),
-        "istio": programs,
+        **in_images,
         "images": made,
         "store": store.part(istio, debian, made),
     }

@@ -83,6 +83,10 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         re.compile(r"^ +-?[\d.]+(?:[kMG]?B)?(?: +[\d.]+%){2} +-?[\d.]+(?:[kMG]?B)? +[\d.]+%(?= )"),
         "<bytes and shares>",
     ),
+    # When a span began and how long it took, in the trees that the chapters on traces print.
+    "span-time": (re.compile(r"^ *\d+\.\d ms +\d+\.\d ms(?=  )"), "<start and length>"),
+    # The flag at its end says whether the trace is kept.
+    "traceparent": (re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}(?=-0[01]\b)"), "<traceparent>"),
     # Protobuf varies this on purpose, so that nobody relies on its text of a message.
     "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),
     # In the last column of a table, or before those that `-o wide` adds for pods.
