@@ -52,7 +52,14 @@ def test_a_name_that_is_too_long_ends_before_the_bars() -> None:
     assert label.endswith("x…")
 
 
-def test_the_script_prints_what_a_collector_wrote_as_trees() -> None:
+@pytest.mark.parametrize(
+    ("chapter", "links"),
+    [
+        ("method-tracing", ""),
+        ("message-tracing", ", links to trace 1, links to a trace that is not here"),
+    ],
+)
+def test_the_script_prints_what_a_collector_wrote_as_trees(chapter: str, links: str) -> None:
     def span(name: str, own: str, parent: str, start: int, trace: str = "t", **more: object) -> str:
         times = {"startTimeUnixNano": str(start), "endTimeUnixNano": str(start + 2_000_000)}
         whole = {"traceId": trace, "spanId": own, "parentSpanId": parent, "name": name, "kind": 2}
@@ -66,8 +73,9 @@ def test_the_script_prints_what_a_collector_wrote_as_trees() -> None:
         span("b", "2", "1", 6_000_000, status={"code": 2}),
         span("a", "1", "", 5_000_000),
         span("c", "3", "gone", 9_000_000, trace="u"),
+        span("d", "4", "", 9_000_000, trace="v", links=[{"traceId": "t"}, {"traceId": "away"}]),
     ]
-    script = EXAMPLES / "practices" / "method-tracing" / "spans.py"
+    script = EXAMPLES / "practices" / chapter / "spans.py"
     done = subprocess.run(
         [sys.executable, str(script)],
         input="\n".join(lines),
@@ -81,6 +89,8 @@ def test_the_script_prints_what_a_collector_wrote_as_trees() -> None:
         "     1.0 ms      2.0 ms    shop: b (server, error)",
         "trace 2: 1 span",
         "     0.0 ms      2.0 ms  shop: c (server, its parent is missing)",
+        "trace 3: 1 span",
+        f"     0.0 ms      2.0 ms  shop: d (server{links})",
     ]
 
 
@@ -89,6 +99,8 @@ def test_only_times_and_ids_of_spans_may_change() -> None:
     header = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     assert mask(header) == "traceparent: <traceparent>-01"
     assert not re.search("00f067", mask(header))
+    assert mask(header.replace("-01", "-03")) == "traceparent: <traceparent>-03"
+    assert mask(f"b3: {header[16:-3]}-1") == "b3: <b3>-1"
 
 
 FAULTY = {

@@ -29,6 +29,7 @@ JARS = {
 JARS_DIGEST = "91e99fe3638473b79edb85486d60766c1fa601393f2dfcd04249610ae13ee4f1"
 
 LIBRARIES = {
+    "practices/message-tracing": "968a732111435558a6c248203aa76a2e9080c77aedaafcc2b1e9d1b8541b1e2e",
     "practices/method-tracing": "ff5a9241e253a755533c6bd0a5e46a4cb46c5618475eb5ad6ee09f54b44587a0",
 }
 """Examples with a requirements.txt, and the digest of its wheels."""

@@ -85,8 +85,9 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     # When a span began and how long it took, in the trees that the chapters on traces print.
     "span-time": (re.compile(r"^ *\d+\.\d ms +\d+\.\d ms(?=  )"), "<start and length>"),
-    # The flag at its end says whether the trace is kept.
-    "traceparent": (re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}(?=-0[01]\b)"), "<traceparent>"),
+    # The flags at its end say whether the trace is kept, and whether its id is random.
+    "traceparent": (re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}(?=-0[0-3]\b)"), "<traceparent>"),
+    "b3": (re.compile(r"\b(?<!-)[0-9a-f]{32}-[0-9a-f]{16}(?=-[01]\b)"), "<b3>"),
     # Protobuf varies this on purpose, so that nobody relies on its text of a message.
     "protobuf-text": (re.compile(r"\bgoo\.gle/debug\w+\s*"), "goo.gle/debug<any> "),
     # In the last column of a table, or before those that `-o wide` adds for pods.
