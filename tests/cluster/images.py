@@ -29,6 +29,7 @@ CURL = "docker.io/curlimages/curl:8.16.0"
 COLLECTOR = f"docker.io/otel/opentelemetry-collector:{workloads.collector_version()}"
 KAFKA = f"docker.io/apache/kafka:{workloads.KAFKA}"
 _JAVA = "usr/lib/jvm/java-17-openjdk-amd64/bin"
+TOOLS = "docker.io/nicolaka/netshoot:v0.13"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def images(istio: Istio) -> list[Image]:
         Image(PAUSE, ("pause",), {"Entrypoint": ["/pause"], "User": "65535:65535"}),
         Image(PYTHON, ("base",), path | {"Cmd": ["python3"]}),
         Image(CURL, ("base",), path | {"User": "100"}),
+        Image(TOOLS, ("base",), path),
         Image(f"{hub}/proxyv2:{tag}", ("base", "proxy"), path | {"Entrypoint": [agent]}),
         # For `sidecar.istio.io/proxyImageType: distroless`.
         Image(f"{hub}/proxyv2:{tag}-distroless", ("bare", "proxy"), path | {"Entrypoint": [agent]}),

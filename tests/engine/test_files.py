@@ -89,6 +89,15 @@ def test_what_is_no_transcript_is_refused_with_its_line(
         ("127.0.0.1:32768 127.0.0.1:60999", "127.0.0.1:<port> 127.0.0.1:<port>"),
         ('"-" 0 23 17 4 "x"', '"-" 0 23 <duration>  "x"'),
         ('"-" 0 23 17 - "x"', '"-" 0 23 <duration> - "x"'),
+        (
+            "0 137 10.244.0.3:8080 10.244.0.6:8000 timer:(on,2.108ms,4)",
+            "0 137 10.244.0.3:8080 10.244.0.6:8000 timer:(on,<time>,<count>)",
+        ),
+        (
+            "0 0 10.244.0.3:8080 10.244.0.6:8000 timer:(keepalive,16sec,0)",
+            "0 0 10.244.0.3:8080 10.244.0.6:8000 timer:(keepalive,<time>,<count>)",
+        ),
+        ("timer:(keepalive,,0)", "timer:(keepalive,<time>,<count>)"),  # in the moment it runs out
         ("x-envoy-upstream-service-time: 3", "x-envoy-upstream-service-time: <duration>"),
         (
             "after 12 ms: Couldn't connect to server",

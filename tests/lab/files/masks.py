@@ -37,6 +37,8 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     # Of a client's certificate, in the header x-forwarded-client-cert.
     "certificate-hash": (re.compile(r"\bHash=[0-9a-f]{64}\b"), "Hash=<certificate-hash>"),
+    # What is left of it, and how often it has run out, in `ss -o`.
+    "socket-timer": (re.compile(r"(?<=\btimer:\()(\w+),[\w.]*,\d+"), r"\1,<time>,<count>"),
     "upstream-time": (re.compile(r"(x-envoy-upstream-service-time: )\d+"), r"\1<duration>"),
     "connect-time": (re.compile(r"(?<=after )\d+ (?:ms|milliseconds)\b"), "<duration>"),
     "curl-version": (re.compile(r"\bcurl/\d+\.\d+\.\d+\S*?(?=[\"\s]|$)"), "curl/<version>"),
