@@ -227,8 +227,8 @@ def file_item(path: Path) -> nodes.list_item:
     text = nodes.paragraph("", "", download(path))
     with path.open(encoding="utf-8") as file:
         first = file.readline().strip()
-    if first.startswith("# "):
-        text += nodes.Text(f": {first.removeprefix('# ')}")
+    if first.startswith(("# ", "// ")):
+        text += nodes.Text(f": {first.lstrip('#/ ')}")
     return nodes.list_item("", text)
 
 

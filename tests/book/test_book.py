@@ -471,7 +471,8 @@ def test_lines_of_a_log_in_one_field_are_taken_apart(finder: Finder) -> None:
 def test_each_file_begins_with_a_sentence_about_it(folder: Path) -> None:
     for path in example_files(folder):
         first = path.read_text().splitlines()[0]
-        assert re.fullmatch(r"# [A-Z0-9].*[.]", first), path
+        mark = "//" if path.suffix == ".go" else "#"
+        assert re.fullmatch(rf"{mark} [A-Z0-9].*[.]", first), path
 
 
 def test_every_example_has_a_page_that_offers_its_zip(
