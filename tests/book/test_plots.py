@@ -197,3 +197,14 @@ def test_the_measured_memory_of_metrics_is_as_the_chapter_tells() -> None:
     assert stages["evicted", "allocated"] < 1.6 * stages["before", "allocated"]
     assert stages["evicted", "container"] > 0.95 * stages["5000 paths", "container"]
     assert stages["restart", "container"] < stages["evicted", "container"] / 2
+
+
+def test_dead_connections_are_given_up_when_the_chapter_computes_it() -> None:
+    path = EXAMPLES / "problems" / "tcp-keepalive" / "noticed.csv"
+    lines = path.read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if line[0] != "#"))
+    pairs = {(row["way"], row["computed"]) for row in rows}
+    assert len(pairs) == 7 * 3
+    assert len(rows) == 3 * len(pairs)
+    for row in rows:
+        assert 0.9 < float(row["seconds"]) / float(row["computed"]) < 1.25, row
