@@ -18,6 +18,10 @@ const loadDecoder = (() => {
     });
   }
 
-  /* Gives a promise of all parts; each is asked for once. */
-  return () => (loaded ??= Promise.all(dataset.parts.split(" ").map(part)));
+  /* Gives a promise of all parts; each is asked for once, and again where one did not come. */
+  return () => {
+    loaded ??= Promise.all(dataset.parts.split(" ").map(part));
+    loaded.catch(() => (loaded = undefined));
+    return loaded;
+  };
 })();

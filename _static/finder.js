@@ -400,10 +400,9 @@ if (typeof document !== "undefined") {
 
   /* Shows what a line of an access log means, as the decoder says it, and gives its verdict; of a
      line that is not whole, what was found says more than what is missing. */
-  function decode(text) {
-    const isLine = finder.isLogLine(text);
-    byId("finder-elsewhere").hidden = !isLine && text !== "";
-    const shown = isLine ? accessLog.show(finder.apart(text)) : undefined;
+  function decode(text, isDecoded) {
+    byId("finder-elsewhere").hidden = !finder.isLogLine(text) && text !== "";
+    const shown = isDecoded ? accessLog.show(finder.apart(text)) : undefined;
     if (!shown || shown.faults.length > 0) {
       byId("decoder-answer").replaceChildren();
       return "";
@@ -413,10 +412,9 @@ if (typeof document !== "undefined") {
 
   async function show() {
     const text = input.value.trim();
-    if (finder.isLogLine(text)) {
-      await loadDecoder();
-    }
-    const verdict = decode(text);
+    // Where the decoder does not come, there are still results.
+    const isDecoded = finder.isLogLine(text) && (await loadDecoder().then(() => true, () => false));
+    const verdict = decode(text, isDecoded);
     const isThere = await load(form.dataset.index);
     const results = isThere && text !== "" ? finder.find(text) : [];
     const fill = () => byId("finder-found").replaceChildren(...results.map(item));

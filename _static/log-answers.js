@@ -167,11 +167,12 @@ const accessLog = (() => {
     if (named) {
       return because(giver[named]);
     }
-    // Only to gRPC does a proxy tell of a failure with a good status.
-    if (code === "200" && line.flags.some((flag) => isSide("upstream")(flag) || ["UO", "NC"].includes(flag))) {
-      return because("grpc");
+    const isFailure = (flag) => isSide("upstream")(flag) || ["UO", "NC"].includes(flag);
+    if (code === "200" && line.flags.some(isFailure)) {
+      return because("grpc"); // only to its clients does a proxy tell so of a failure
     }
-    return because(isNone(details) && line.flags.every((flag) => flag === "URX") ? "unsaid" : "proxy");
+    const isUnsaid = isNone(details) && line.flags.every((flag) => flag === "URX");
+    return because(isUnsaid ? "unsaid" : "proxy");
   }
 
   // From what they mean to causes
@@ -229,7 +230,7 @@ const accessLog = (() => {
 
   /* The causes that a line leaves open, the likeliest first; if its flags leave none, or it has no
      flag, those of lines without one. */
-  function open(line, others, rest, data) {
+  function leftOpen(line, others, rest, data) {
     if (line.isRunning) {
       return [];
     }
@@ -429,7 +430,8 @@ const accessLog = (() => {
   /* The causes that a request leaves open, the likeliest first. */
   function causes(request, data) {
     const { lines, decisive: line } = request;
-    return open(explain(line, data), lines.filter((other) => other !== line), request.rest, data);
+    const others = lines.filter((other) => other !== line);
+    return leftOpen(explain(line, data), others, request.rest, data);
   }
 
   /* The verdict on a request that read() gave. */
