@@ -208,3 +208,30 @@ def test_dead_connections_are_given_up_when_the_chapter_computes_it() -> None:
     assert len(rows) == 3 * len(pairs)
     for row in rows:
         assert 0.9 < float(row["seconds"]) / float(row["computed"]) < 1.25, row
+
+
+def test_the_measured_workers_are_as_the_chapter_tells() -> None:
+    path = EXAMPLES / "problems" / "unbalanced-workers"
+
+    def middle(name: str, column: str, **wanted: str) -> float:
+        lines = (path / name).read_text().splitlines()
+        rows = csv.DictReader(line for line in lines if line[0] != "#")
+        found = [row for row in rows if all(row[key] == wanted[key] for key in wanted)]
+        assert len(found) >= 3
+        return median(float(row[column]) for row in found)
+
+    slow = {
+        (balance, percentile): middle("latency.csv", "ms", balance=balance, percentile=percentile)
+        for balance in ("exact", "default")
+        for percentile in ("p50", "p99")
+    }
+    assert middle("latency.csv", "busiest", balance="exact") == 2
+    assert middle("latency.csv", "busiest", balance="default") > 2
+    assert slow["default", "p50"] > 1.5 * slow["exact", "p50"]
+    assert slow["default", "p99"] > 2 * slow["exact", "p99"]
+    for workers in ("2", "4", "8"):
+        exact, default = (
+            middle("short.csv", "microseconds", workers=workers, balance=balance)
+            for balance in ("exact", "default")
+        )
+        assert exact < 1.25 * default
