@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 # The project's own extensions stand beside this file; they read examples as the lab does.
@@ -25,6 +26,7 @@ copyright = f"%Y, {author}"
 language = "en"
 extensions = [
     "myst_parser",
+    "chapter.archives",
     "chapter.examples",
     "chapter.glance",
     "chapter.numbers",
@@ -142,6 +144,28 @@ def edition() -> dict[str, str]:
 
 
 typst_edition = edition()
+
+
+def colophon() -> dict[str, str]:
+    """How the PDF edition was made, and what one may do with it."""
+    tools = ("Sphinx", "MyST-Parser", "Typst")
+    made = [f"{name} {metadata.version(name)}" for name in tools]
+    licence = "Apache License 2.0, for text, manifests, scripts and figures"
+    edition = {"Commit": "unknown"} | typst_edition
+    facts = {
+        "Licence": f"{licence}; take what you need into your own repositories",
+        "Source": "{Edition}, commit {Commit}".format(**edition),
+        "Outputs": "recorded with Istio {Istio} and Envoy {Envoy}".format(**edition),
+        "Made with": f"{', '.join(made)}; two builds of one commit have the same bytes",
+        "Fonts": "Source Serif 4, Source Sans 3 and Source Code Pro, SIL Open Font License 1.1",
+        "Copying": "Viewers keep words and lines, but Chrome, Firefox and those made of poppler, "
+        "such as GNOME's, lose the spaces with which lines begin. Take manifests from the "
+        "attached files.",
+    }
+    return facts | ({"HTML edition": html_baseurl} if html_baseurl else {})
+
+
+typst_colophon = colophon()
 
 
 def setup(app: Sphinx) -> None:

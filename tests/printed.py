@@ -59,7 +59,7 @@ class Letter(NamedTuple):
         """Whether it is between the text block's sides, above or below it, and on the page."""
         left, bottom, right, top = TEXT_BLOCK
         inside = left - 1 <= self.left and self.right <= right + 1
-        return inside and (top < self.bottom < 810 or 30 < self.bottom < bottom - 10)
+        return inside and (top < self.bottom < 810 or 30 < self.bottom < bottom)
 
     @property
     def is_outside(self) -> bool:
@@ -170,11 +170,11 @@ class Pdf:
             return None
         return self.page_indexes[place.get_object()[0].indirect_reference.idnum]
 
-    def number_of(self, page: int, link: Any) -> int:
-        """The page number that a link on this page shows at its end."""
+    def number_of(self, page: int, link: Any) -> int | None:
+        """The page number that a link on this page shows at its end, if there is one."""
         box = (float(edge) for edge in link["/Rect"])
-        words = self.read[page].get_text_bounded(*box)
-        return int(words.split()[-1])
+        found = re.search(r"(\d+)\s*$", self.read[page].get_text_bounded(*box))
+        return int(found[1]) if found else None
 
     def fonts(self) -> Iterator[Any]:
         """The fonts of all pages."""

@@ -33,8 +33,6 @@ from chapter.stamp import is_held, recordings_of
 logger = logging.getLogger(__name__)
 _ = get_translation("extensions")
 
-ALL_EXAMPLES = "_downloads/examples/all-examples.zip"  # below the pages of the HTML edition
-
 
 COLUMNS = re.compile(r"\S {2,}\S")
 LONGEST_ROW = 160  # characters: lines of an access log are longer
@@ -127,7 +125,7 @@ class Example(SphinxDirective):
         uri = f"{'../' * name.count('/')}_downloads/examples/{zip_name}"
         link = nodes.reference("", "", nodes.literal(zip_name, zip_name), refuri=uri, internal=True)
         line = nodes.paragraph("", _("All of them in one file:") + " ", link)
-        where = _("The HTML edition of this guide has them to download, and all in one file:")
+        where = _("All of them are attached to this PDF in one file:")
         named = nodes.literal(zip_name, zip_name)
         elsewhere = nodes.paragraph("", where + " ", named, nodes.Text("."))
         return [

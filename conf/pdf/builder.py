@@ -5,17 +5,28 @@
 - typst_filename: name of both files without extension; by default made from `project`
 - typst_subtitle: a line of the title page; by default none
 - typst_edition: facts about this edition, by name, for the title page; by default none
+- typst_colophon: facts about how it was made, by name, for the page after it; by default none
+- typst_paper: its size, "a4" or "us-letter"
+- typst_two_sided: margins mirrored and chapters on right-hand pages, for a printer; by default not
 - typst_author: on the title page and in the PDF's metadata; by default the `author`
+
+An extension brings a node of its own as for other builders: `app.add_node(kind, typst=(visit,
+None))`. `visit(writer, node)` returns Typst code; `writer.content(node)` is that of its content.
+
+The event `typst-attachments` asks for files to put into the PDF: each handler gets the application,
+and returns tuples of a file's name, words about it, and its bytes. The PDF lists them on a page.
 
 Dates in the PDF are SOURCE_DATE_EPOCH's, so that the same sources give the same bytes.
 """
 
+import mimetypes
 import os
 import re
 import shutil
 from collections.abc import Set
 from importlib.metadata import entry_points
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -24,13 +35,15 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
+from sphinx.config import ENUM
 from sphinx.locale import _, __
 from sphinx.util import logging
 from sphinx.util.nodes import inline_all_toctrees
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import override
 
-from pdf.listings import string
+from pdf.check import lost, texts
+from pdf.listings import boolean, string
 from pdf.writer import PLACE, Writer
 
 logger = logging.getLogger(__name__)
@@ -81,14 +94,24 @@ class TypstBuilder(Builder):
         faults = self.copy_pictures(tree, fonts)
         shutil.copyfile(TEMPLATE, self.outdir / TEMPLATE.name)
         source = Path(self.outdir) / f"{self.config.typst_filename}.typ"
-        writer = Writer(self, tree, faults)
-        code = f"{writer.write(tree)}\n{writer.index()}"
+        visitors = self._registry.translation_handlers.get(self.name, {})
+        writer = Writer(self, tree, faults, visitors)
+        code = f"{writer.write(tree)}\n{self.attachments()}\n{writer.index()}"
         source.write_text(f"{self.preamble()}#{{\n{code}\n}}\n", "utf-8")
         try:
-            write_whole(source.with_suffix(".pdf"), compile_pdf(source, fonts))
+            pdf = compile_pdf(source, fonts)
+            self.check(pdf, tree)
+            write_whole(source.with_suffix(".pdf"), pdf)
         except TypstError as error:
             # Not raised: Sphinx would bury it under a traceback and its own versions.
             logger.error("%s", error, location=error.place)
+            self.has_failed = True
+
+    def check(self, pdf: bytes, tree: nodes.document) -> None:
+        """Report each text of `tree` that is not in `pdf`."""
+        for text in lost(pdf, texts(tree, self.config.root_doc)):
+            place = (text.docname, text.line)
+            logger.error("this text is not in the PDF: %r", text.letters, location=place)
             self.has_failed = True
 
     def assemble(self) -> nodes.document:
@@ -117,6 +140,29 @@ class TypstBuilder(Builder):
             faults[uri] = drawing_fault(compiler, f"images/{name}")
         return faults
 
+    def attachments(self) -> str:
+        """Write the files that the PDF is to have inside, and give the page that lists them."""
+        folder = self.outdir / "attachments"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        lines = []
+        for name, about, content in chain(*self.events.emit("typst-attachments")):
+            (folder / name).write_bytes(content)
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            lines.append(f"  ({string(name)}, {string(kind)}, {string(about)}),\n")
+        if not lines:
+            return ""
+        words = (
+            _("Attached files"),
+            _("This PDF has these files inside:"),
+            _(
+                "Viewers list them under attachments. Where yours does not, pdfdetach of "
+                "poppler-utils takes them out: "
+            ),
+            f"pdfdetach -saveall {self.config.typst_filename}.pdf",
+        )
+        return f"attached-files({', '.join(map(string, words))}, (\n{''.join(lines)}))"
+
     def preamble(self) -> str:
         """Give the beginning of the .typ file: what the template needs to know."""
         language, _underscore, region = self.config.language.partition("_")
@@ -126,13 +172,14 @@ class TypstBuilder(Builder):
             "author": self.config.typst_author,
             "contents": _("Contents"),
             "lang": language,
+            "paper": self.config.typst_paper,
         } | ({"region": region} if region else {})
         arguments = "".join(f"  {name}: {string(text)},\n" for name, text in options.items())
-        facts = "".join(
-            f"({string(name)}, {string(fact)}), "
-            for name, fact in self.config.typst_edition.items()
-        )
-        arguments += f"  edition: ({facts}),\n"
+        arguments += f"  two-sided: {boolean(self.config.typst_two_sided)},\n"
+        for option in ("edition", "colophon"):
+            facts = self.config[f"typst_{option}"].items()
+            pairs = "".join(f"({string(name)}, {string(fact)}), " for name, fact in facts)
+            arguments += f"  {option}: ({pairs}),\n"
         return f'#import "{TEMPLATE.name}": *\n#show: book.with(\n{arguments})\n'
 
 
@@ -232,9 +279,13 @@ def fail(app: Sphinx, _exception: Exception | None) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the builder and its configuration values with Sphinx."""
     app.add_builder(TypstBuilder)
+    app.add_event("typst-attachments")
     app.connect("build-finished", fail)
     app.add_config_value("typst_filename", lambda config: nodes.make_id(config.project), "", str)
     app.add_config_value("typst_subtitle", "", "", str)
     app.add_config_value("typst_author", lambda config: config.author, "", str)
+    app.add_config_value("typst_paper", "a4", "", ENUM("a4", "us-letter"))
+    app.add_config_value("typst_two_sided", False, "", bool)
     app.add_config_value("typst_edition", {}, "", dict)
+    app.add_config_value("typst_colophon", {}, "", dict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

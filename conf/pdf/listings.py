@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from pygments.formatter import Formatter
-from pygments.token import Token
+from pygments.token import Generic, Token
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-# Words of code longer than this many characters may be broken.
-LONG_CODE_WORD = 59
+# A row that goes on is indented as the line, up to so many columns, and by so many more. Words of
+# code are broken if they do not fit in it, or, in narrow places, in so many columns.
+MOST_INDENT = 16
+MORE_INDENT = 4
+SHORT_ROW = 19
 # Into what: pieces that end a list's item, then parts of names, then words that are written
 # together, and those that are still longer than any English word just anywhere.
 PIECES = (
@@ -28,6 +31,7 @@ PIECES = (
 LONG_ENGLISH_WORD = 24
 ANYWHERE = re.compile(r".{1,8}")
 CODE_COLUMNS = 89  # of the template's code fit between the margins
+SMALL_COLUMNS = 101  # fit in its smallest type, of 7 points
 # Of code, at least so many rows are on a page before and after a break ...
 FEW_ROWS = 4
 # ... and a command with its output, or a paragraph, is on one page if it has no more than these.
@@ -136,14 +140,17 @@ class CodeFormatter(Formatter[str]):
         style: Any,
         hl_lines: Iterable[int] = (),
         fitting: int = 0,
-        wraps: bool = True,
+        small: int = 0,
+        linenos: bool | str = False,
+        linenostart: int = 1,
         **_options: object,
     ) -> None:
         super().__init__()
         self.style = style
         self.marked = set(hl_lines)
         self.fitting = fitting  # so many columns need one row
-        self.wraps = wraps  # else what needs more is set smaller
+        self.small = small  # so many columns of what is copied are one row of smaller letters
+        self.first = linenostart if linenos else None  # the number of the first line
         self.looks: dict[Any, str] = {}
 
     @override
@@ -156,18 +163,23 @@ class CodeFormatter(Formatter[str]):
             outfile.write("together({\n")
             for line, text in zip(lines[number:][:size], texts[number:][:size], strict=True):
                 number += 1
-                outfile.write(self.code_line(line, text, is_marked=number in self.marked))
+                outfile.write(self.code_line(line, text, self.marks(number)))
             outfile.write("})\n")
 
-    def code_line(self, line: list[tuple[Any, str]], text: str, *, is_marked: bool) -> str:
+    def marks(self, number: int) -> str:
+        """Give what sets the line of this number apart."""
+        mark = "marked: true, " if number in self.marked else ""
+        return mark if self.first is None else f"{mark}number: {self.first + number - 1}, "
+
+    def code_line(self, line: list[tuple[Any, str]], text: str, options: str) -> str:
         """Give one line of code."""
-        options = "marked: true, " if is_marked else ""
         if not text:
             return f'code-line({options}" ")\n'
         if columns(text) <= self.fitting:
             return f"code-line({options}{join(self.runs(line))})\n"
         options += f"indent: {len(text) - len(text.lstrip(' '))}, "
-        if self.wraps:
+        is_output = all(kind in Generic.Output for kind, _value in line)
+        if is_output or columns(text) > self.small:
             return f"long-line({options}{join(self.words(line, text))})\n"
         return f"small-line({options}columns: {columns(text)}, {join(self.runs(line))})\n"
 
@@ -176,7 +188,8 @@ class CodeFormatter(Formatter[str]):
 
         Typst would end a row after any hyphen or slash, such as that of an option or an address.
         """
-        points = break_points(text, min(LONG_CODE_WORD, self.fitting * 2 // 3))
+        indent = min(len(text) - len(text.lstrip(" ")), MOST_INDENT) + MORE_INDENT
+        points = break_points(text, max(self.fitting - indent - 1, SHORT_ROW))
         edges = {0, *points, *(edge for word in re.finditer(r"\S+", text) for edge in word.span())}
         looks = [(look, letter) for look, value in self.looks_of(line) for letter in value]
         for start, end in pairwise(sorted(edges | {len(text)})):

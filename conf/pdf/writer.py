@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from docutils import nodes
@@ -20,12 +21,13 @@ from sphinx.highlighting import PygmentsBridge
 from sphinx.locale import _, admonitionlabels
 from sphinx.util import logging
 
+from pdf import tables
 from pdf.listings import (
     CODE_COLUMNS,
+    SMALL_COLUMNS,
     CodeFormatter,
     boolean,
     break_points,
-    columns,
     join,
     rows,
     split_at,
@@ -47,6 +49,8 @@ CALLS = {
     "literal_strong": "strong",
     "subscript": "sub",
     "superscript": "super",
+    "desc_annotation": "emph",
+    "desc_name": "strong",
     "rubric": "rubric",
     "centered": "centered",
     "block_quote": "quotation",
@@ -58,6 +62,13 @@ CALLS = {
 TRANSPARENT = {
     "caption",
     "definition",
+    "desc_content",
+    "desc_addname",
+    "desc_parameter",
+    "desc_sig_element",
+    "desc_signature_line",
+    "desc_type",
+    "desc_type_parameter",
     "document",
     "download_reference",
     "field_body",
@@ -65,7 +76,6 @@ TRANSPARENT = {
     "glossary",
     "hlist",
     "hlistcol",
-    "inline",
     "line",
     "problematic",
     "target",
@@ -85,6 +95,11 @@ SILENT = {
     "tabular_col_spec",
     "toctree",
 }
+# HTML that is printed: a break in a line, and a box of a list of tasks; comments say nothing.
+LINE_BREAK = re.compile(r"\s*<br\s*/?>\s*", re.I)
+TASK = re.compile(r"\s*<input\b[^>]*\btype=[\"']?checkbox\b", re.I)
+COMMENT = re.compile(r"\s*<!--.*?-->\s*", re.S)
+PARENTHESES = {"desc_type_parameter_list": ("[", "]")}
 ENUMERATORS = {
     "arabic": "1",
     "loweralpha": "a",
@@ -93,14 +108,11 @@ ENUMERATORS = {
     "upperroman": "I",
 }
 
-# Words longer than this many characters may be broken, in prose and in tables.
+# Words longer than this many characters may be broken, in prose, and in the index and in notes.
 LONG_WORD = 32
-LONG_CELL_WORD = 12
-# What stays on one page: code of so many rows; tables, their rows and lists of references of so
-# many characters.
+LONG_NARROW_WORD = 12
+# What stays on one page: code of so many rows, and lists of references of so many characters.
 SHORT_CODE = 14
-SHORT_TABLE = 500
-SHORT_ROW = 1000
 SHORT_LIST = 600
 SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
@@ -178,9 +190,16 @@ class Writer:
     nothing, a picture without a description.
     """
 
-    def __init__(self, builder: Builder, tree: nodes.document, faults: dict[str, str]) -> None:
+    def __init__(
+        self,
+        builder: Builder,
+        tree: nodes.document,
+        faults: Mapping[str, str],
+        visitors: Mapping[str, tuple[Callable[..., Any], object]] = MappingProxyType({}),
+    ) -> None:
         self.builder = builder
         self.faults = faults  # of pictures, by their place in the source folder
+        self.visitors = visitors  # of nodes that extensions bring, by the names of their classes
         self.config = builder.config
         self.docname: str = builder.config.root_doc
         self.line = 0
@@ -190,6 +209,7 @@ class Writer:
         self.next_rank = 1  # of a heading that comes now
         self.longest = LONG_WORD
         self.in_title = False
+        self.in_table = False
         self.part = ""  # the title of the part around
         self.explained: set[str] = set()
         self.anchored: set[str] = set()
@@ -227,6 +247,8 @@ class Writer:
         """Give what writes nodes of this class, or of the nearest one it derives from."""
         for kind in type(node).__mro__:
             name = kind.__name__
+            if name in self.visitors:
+                return partial(self.visitors[name][0], self)
             if hasattr(self, f"visit_{name}"):
                 handler: Callable[[Any], str] = getattr(self, f"visit_{name}")
                 return handler
@@ -291,7 +313,7 @@ class Writer:
             return self.content(node)
         self.level, before = self.level + 1, self.level
         self.part = string(node["caption"])
-        part = self.heading(0, "", self.anchors(node), self.part, self.chapters(node))
+        part = self.heading(0, self.anchors(node), self.part, chapters=self.chapters(node))
         code = join([part, self.content(node)])
         self.level, self.part = before, ""
         return code
@@ -324,7 +346,8 @@ class Writer:
         if rank == 0:
             assert node.parent is not None
             self.part, chapters = words, self.chapters(node.parent)
-        heading = self.heading(rank, self.section_number(node), anchors, words, chapters)
+        number, entry = string(self.section_number(node)), string(node.get("entry", ""))
+        heading = self.heading(rank, anchors, words, number=number, chapters=chapters, entry=entry)
         code = join([heading, *map(self.write, body)])
         self.level, self.next_rank = before
         return code
@@ -336,20 +359,21 @@ class Writer:
         self.in_title = before
         return words
 
-    def heading(self, rank: int, number: str, anchors: str, title: str, chapters: str = "") -> str:
-        """Give a heading on the present level, and below that of a part, its `chapters`."""
-        options = f"level: {self.level}, rank: {rank}, number: {string(number)}"
-        if rank == 1 and self.part:
-            options += f", part: {self.part}"
-        if chapters:
-            options += f", chapters: {chapters}"
-        return f"section({options}, anchors: {anchors or '[]'}, {title})"
+    def heading(self, rank: int, anchors: str, title: str, **options: str) -> str:
+        """Give a heading on the present level; `options` are more of its parts as Typst code."""
+        if rank == 1:
+            options["part"] = self.part
+        if rank <= 1 and self.config.typst_two_sided:
+            options["starts"] = string("odd")
+        more = "".join(f"{name}: {value}, " for name, value in options.items() if value)
+        place = f"level: {self.level}, rank: {rank}, anchors: {anchors or '[]'}"
+        return f"section({place}, {more}{title})"
 
     def section_number(self, node: nodes.section) -> str:
         """Give the number Sphinx gave to a section, empty without one."""
         numbers = self.builder.env.toc_secnumbers.get(self.docname, {})
-        number = numbers.get(f"#{node['ids'][0]}", numbers.get("", ()))
-        return ".".join(map(str, number))
+        opens = not isinstance(node.parent, nodes.section)
+        return ".".join(map(str, numbers.get("" if opens else f"#{node['ids'][0]}") or ()))
 
     def figure_number(self, node: nodes.Element) -> str:
         """Give the words and number Sphinx puts before a caption, empty without numbers."""
@@ -397,7 +421,7 @@ class Writer:
         link = f"link({string(uri)}, {content})"
         if address in node.astext() or scheme == "mailto":
             return link
-        words = split_at(address, break_points(address, LONG_CELL_WORD))
+        words = split_at(address, break_points(address, LONG_NARROW_WORD))
         beside = is_inside(node, (nodes.list_item, nodes.footnote))
         return f"{'address' if beside else 'address-note'}({string(uri)}, {words}, {link})"
 
@@ -411,6 +435,9 @@ class Writer:
         self.anchored.add(label)
         return f"note({string(label)}, {self.flow(self.footnotes[label])})"
 
+    def visit_inline(self, node: nodes.inline) -> str:
+        return self.call("aside-text", node) if "aside" in node["classes"] else self.content(node)
+
     def visit_abbreviation(self, node: nodes.abbreviation) -> str:
         meaning = node.get("explanation", "")
         if not meaning or node.astext() in self.explained:
@@ -419,9 +446,16 @@ class Writer:
         return join([self.content(node), string(f" ({meaning})")])
 
     def visit_raw(self, node: nodes.raw) -> str:
-        if node["format"] == "html" and node.astext().strip() == "<br />":
-            return "linebreak()"  # what MyST writes for a line that ends in a backslash
-        return f"[\n{node.astext()}\n]" if "typst" in node["format"].split() else ""
+        formats, text = node["format"].split(), node.astext()
+        if "typst" in formats:
+            return f"[\n{text}\n]"
+        if "html" in formats and LINE_BREAK.fullmatch(text):
+            return "linebreak()"  # MyST writes one for a line that ends in a backslash, too
+        if "html" in formats and TASK.match(text):
+            return f"task({boolean('checked' in text)})"
+        if "html" in formats and text.strip() and not COMMENT.fullmatch(text):
+            self.warn("not printable in the PDF: raw HTML %r", text)
+        return ""
 
     # Code
 
@@ -436,12 +470,14 @@ class Writer:
             else split_at(word, break_points(word, self.longest))
             for word in re.findall(r"\s+|\S+", text)
         ]
+        if self.in_table and any(len(word) > self.longest for word in text.split()):
+            # Readers search a table for what they have, and no viewer finds a word in two rows.
+            words.insert(0, f"searchable({string(text)})")
         return f"code({join(words)})"
 
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
         arguments: dict[str, Any] = node.get("highlight_args", {})
-        widest = max(map(columns, node.astext().split("\n")))
         is_narrow = is_inside(node, NARROWING)
         lines = self.highlighter.highlight_block(
             node.astext().expandtabs(8),  # PDF has no tabs
@@ -453,7 +489,9 @@ class Writer:
             hl_lines=arguments.get("hl_lines", ()),
             fitting=CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
             # A line that wraps is two when it is copied, which is no longer the manifest.
-            wraps=language != "yaml" or widest > WHOLE_COLUMNS,
+            small=WHOLE_COLUMNS if language == "yaml" else SMALL_COLUMNS,
+            linenos=node.get("linenos", False),
+            linenostart=arguments.get("linenostart", 1),
         )
         height = sum(map(rows, node.astext().split("\n")))
         return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
@@ -461,10 +499,14 @@ class Writer:
     visit_doctest_block = visit_literal_block
 
     def visit_container(self, node: nodes.container) -> str:
+        if node.get("literal_block") and not any(node.findall(nodes.literal_block)):
+            return self.captioned("file-bar", node)
         if node.get("literal_block"):
             continued = string(_("continued from previous page"))
             mark = string(" ".join(["listing", self.docname, *node["ids"]]) if node["ids"] else "")
-            return self.captioned(f"listing.with(continued: {continued}, mark: {mark})", node)
+            goes_on = string(_("continued on next page"))
+            words = f"continued: {continued}, goes-on: {goes_on}, mark: {mark}"
+            return self.captioned(f"listing.with({words})", node)
         return self.content(node)
 
     # Pictures and tables
@@ -496,42 +538,84 @@ class Writer:
         return f"{function}({arguments})"
 
     def visit_table(self, node: nodes.table) -> str:
-        before, self.longest = self.longest, LONG_CELL_WORD
-        code = self.captioned("table-block", node)
-        self.longest = before
-        return code
+        return self.captioned("table-block", node)
 
     def visit_tgroup(self, node: nodes.tgroup) -> str:
-        columns, _others = split(node, nodes.colspec)
+        specs, _others = split(node, nodes.colspec)
         given = "colwidths-given" in node.parent["classes"]
-        widths = [f"{column['colwidth']}fr" if given else "auto" for column in columns]
-        stubs = sum(column.get("stub", 0) for column in columns)
-        head, body = (self.rows(node, part, stubs) for part in (nodes.thead, nodes.tbody))
+        wanted = [float(spec["colwidth"]) for spec in specs] if given else None
+        plan = tables.layout(node, wanted, is_narrow=is_inside(node.parent, NARROWING))
+        widths = ["auto"] * len(specs)
+        if plan.widths is not None:
+            widths = [f"{width:.1f}fr" for width in plan.widths]
+        if plan.is_stacked:
+            widths = ["1fr"]
+        stubs = sum(spec.get("stub", 0) for spec in specs)
+        head, body = (self.rows(node, part, plan, stubs) for part in (nodes.thead, nodes.tbody))
         options = [
             f"columns: ({', '.join(widths)},)",
-            f"breakable: {boolean(len(node.astext()) > SHORT_TABLE)}",
+            f"breakable: {boolean(not plan.is_short)}",
             f"repeat: {boolean(is_repeatable(node))}",
             f"header: ({''.join(head)})",
         ]
         return f"data-table({', '.join(options)}, {''.join(body)})"
 
-    def rows(self, group: nodes.tgroup, part: type[nodes.Element], stubs: int) -> list[str]:
+    def rows(
+        self, group: nodes.tgroup, part: type[nodes.Element], plan: tables.Layout, stubs: int
+    ) -> list[str]:
         """Give the cells in a `part` of a table, each with a comma after it."""
-        return [
-            self.cell(entry, is_head=part is nodes.thead or column < stubs) + ",\n"
-            for rows in split(group, part)[0]
-            for row in split(rows, nodes.row)[0]
-            for column, entry in enumerate(split(row, nodes.entry)[0])
-        ]
+        cells, before = [], self.longest
+        self.in_table = True
+        for row, height in zip(tables.placed(group), plan.lines, strict=True):
+            if not row or not is_inside(row[0][1], (part,), group):
+                continue
+            breakable = f"breakable: {boolean(height > tables.ONE_PAGE)}"
+            if plan.is_stacked:
+                self.longest = plan.longest(0)
+                texts = ", ".join(self.flow(entry) for _column, entry in row)
+                call = f"stacked(is-head: {boolean(part is nodes.thead)}, {texts})"
+                cells.append(f"table.cell({breakable}, {call}),\n")
+                continue
+            for column, entry in row:
+                self.longest = plan.longest(column)
+                is_head = part is nodes.thead or column < stubs
+                cells.append(self.cell(entry, breakable, is_head=is_head) + ",\n")
+        self.longest, self.in_table = before, False
+        return cells
 
-    def cell(self, entry: nodes.Element, *, is_head: bool) -> str:
+    def cell(self, entry: nodes.Element, breakable: str, *, is_head: bool) -> str:
         """Give a cell of a table."""
         spans = f"colspan: {entry.get('morecols', 0) + 1}, rowspan: {entry.get('morerows', 0) + 1}"
-        spans += f", breakable: {boolean(len(entry.astext()) > SHORT_ROW)}"
         sides = [name for name in ("left", "center", "right") if f"text-{name}" in entry["classes"]]
         align = f", align: {sides[0]}" if sides else ""
         content = self.flow(entry)
-        return f"table.cell({spans}{align}, {f'head({content})' if is_head else content})"
+        call = f"head({content})" if is_head else content
+        return f"table.cell({spans}, {breakable}{align}, {call})"
+
+    # Descriptions of objects, such as options and functions
+
+    def visit_desc(self, node: addnodes.desc) -> str:
+        signatures, others = split(node, addnodes.desc_signature)
+        return f"described({join(map(self.write, signatures))}, {join(map(self.write, others))})"
+
+    def visit_desc_signature(self, node: addnodes.desc_signature) -> str:
+        return self.call("signature", node)
+
+    def visit_desc_returns(self, node: addnodes.desc_returns) -> str:
+        return join([string(" → "), self.content(node)])
+
+    def visit_desc_parameterlist(self, node: addnodes.desc_parameterlist) -> str:
+        parameters: list[str] = []
+        for child in node.children:
+            parameters += [string(node.child_text_separator)] * bool(parameters)
+            parameters.append(self.write(child))
+        left, right = PARENTHESES.get(node.tagname, ("(", ")"))
+        return join([string(left), *parameters, string(right)])
+
+    visit_desc_type_parameter_list = visit_desc_parameterlist
+
+    def visit_desc_optional(self, node: addnodes.desc_optional) -> str:
+        return join([string("["), self.content(node), string("]")])
 
     # Lists
 
@@ -634,5 +718,5 @@ class Writer:
             for main, uri in targets
             if uri and (label := self.labels.get(uri.removeprefix("%")))
         ]
-        text = split_at(words, break_points(words, LONG_CELL_WORD))
+        text = split_at(words, break_points(words, LONG_NARROW_WORD))
         return f"({depth}, {text}, ({' '.join(places)})),\n"

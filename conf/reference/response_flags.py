@@ -90,6 +90,8 @@ class ResponseFlags(SphinxDirective):
         title = nodes.title("", _("No flag") if flag.flag == NONE else f"{flag.flag}: {flag.name}")
         section = nodes.section("", title, names=[anchor(flag.flag)], ids=[anchor(flag.flag)])
         self.set_source_info(title)
+        if flag.flag != NONE:
+            section["entry"] = flag.flag  # above the pages of the PDF, as in a dictionary
         self.state.document.note_explicit_target(section)
         section += index_entries(flag)
         section += self.parse_text_to_nodes(text(flag))

@@ -6,22 +6,13 @@ Each example's files stand below `_downloads/examples/part/name/`, so that their
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import zipfile
-from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from chapter.examples import (
-    ALL_EXAMPLES,
-    example_files,
-    examples_folder,
-    faults,
-    is_captioned,
-    zip_file_name,
-)
+from chapter.archives import archives
+from chapter.examples import examples_folder, faults, is_captioned
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -88,68 +79,16 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write the files of all examples, a zip of each, and one of all, below the pages."""
     if exception or app.builder.name != "html":
         return
-    folders = sorted(examples_folder(app.env).glob("*/*/"))
     target = Path(app.outdir) / "_downloads" / "examples"
     shutil.rmtree(target, ignore_errors=True)  # for what is no longer in the book
     target.mkdir(parents=True)
-    for folder in folders:
+    for folder in sorted(examples_folder(app.env).glob("*/*/")):
         name = f"{folder.parent.name}/{folder.name}"
         (target / name).mkdir(parents=True)
         for path in filter(Path.is_file, folder.iterdir()):
             shutil.copyfile(path, target / name / path.name)
-        write_zip(target / zip_file_name(name), packed(folder.name, example_files(folder)))
-    write_zip(Path(app.outdir) / ALL_EXAMPLES, all_packed(app, folders))
-
-
-def packed(folder: str, files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """Files as the names and contents that a zip has of them."""
-    for path in files:
-        yield f"{folder}/{path.name}", path.read_bytes()
-
-
-def all_packed(app: Sphinx, folders: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """The files of all examples, with a README and the checksums of everything."""
-    root = "examples"
-    chapters = []
-    entries: list[tuple[str, bytes]] = []
-    for folder in folders:
-        name = f"{folder.parent.name}/{folder.name}"
-        if name in app.env.titles and (files := example_files(folder)):
-            entries += packed(f"{root}/{name}", files)
-            chapters.append(f"{name}: {app.env.titles[name].astext()}")
-    entries.insert(0, (f"{root}/README", readme(app.config.project, chapters).encode()))
-    sums = [
-        f"{hashlib.sha256(data).hexdigest()}  {name.removeprefix(f'{root}/')}\n"
-        for name, data in entries
-    ]
-    yield from entries
-    yield f"{root}/SHA256SUMS", "".join(sums).encode()
-
-
-def readme(project: str, chapters: Iterable[str]) -> str:
-    """What a reader of the zip of all examples has to know."""
-    lines = [
-        project,
-        "",
-        _("The manifests and transcripts of each chapter, in a folder of the same name:"),
-        "",
-        *chapters,
-        "",
-        _("Files *.yaml are for kubectl apply; rejected-*.yaml are ones that Istio refuses."),
-        _("Files install-*.yaml are for istioctl install -f."),
-        _("Files *.console are recorded: commands after a dollar sign, and what they printed."),
-        _("To check that the files are whole: sha256sum -c SHA256SUMS"),
-    ]
-    return "\n".join(map(str, lines)) + "\n"
-
-
-def write_zip(target: Path, entries: Iterable[tuple[str, bytes]]) -> None:
-    """Pack files into a zip: for the same files, the same bytes."""
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, data in entries:
-            entry = zipfile.ZipInfo(name)  # dated 1980, not now
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    for archive in archives(app.env):
+        (target / archive.name).write_bytes(archive.content)
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

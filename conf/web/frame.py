@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from chapter.examples import ALL_EXAMPLES
+from chapter.archives import ALL_EXAMPLES
 from chapter.tags import tag_pages
 from docutils import nodes
 from jinja2 import FileSystemBytecodeCache
@@ -103,7 +103,7 @@ def add_context(
     context["say"] = _
     context["description"] = shortened(context.get("about") or about(app, page))
     context["pdf"] = Path(pdf).name if pdf else ""
-    context["all_examples"] = ALL_EXAMPLES
+    context["all_examples"] = f"_downloads/examples/{ALL_EXAMPLES}"
     if page == "404":
         context["pages"] = script_data(dict(titles(app)))
         context["base"] = app.config.html_baseurl

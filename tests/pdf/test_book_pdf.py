@@ -13,9 +13,13 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from chapter.archives import runs_the_example
+from chapter.examples import is_captioned, is_shown
 from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
 from printed import Pdf
+from reference.response_flags import NONE
+from reference.response_flags import read as read_flags
 from reference.symptoms import read
 from sphinx import addnodes
 
@@ -41,10 +45,11 @@ def parts() -> Iterator[tuple[str, list[str]]]:
 
 
 def title(name: str) -> str:
-    """The title of a chapter as it is printed."""
+    """The title of a chapter as it is printed, with its number in the book."""
     found = re.search(r"^# (.+)$", (BOOK / f"{name}.md").read_text(), re.MULTILINE)
     assert found
-    return found[1].replace("'", "’")
+    words = found[1].replace("'", "’")
+    return f"{CHAPTERS.index(name) + 1} {words}"
 
 
 def start_of(words: str, pdf: Pdf) -> int:
@@ -54,8 +59,10 @@ def start_of(words: str, pdf: Pdf) -> int:
 
 
 def listings(build: Path, name: str) -> Iterator[str]:
-    """The code blocks of a chapter, as Sphinx has read them."""
-    yield from (block.astext() for block in tree(build, name).findall(nodes.literal_block))
+    """The code blocks of a chapter that are printed, as Sphinx has read them."""
+    for block in tree(build, name).findall(nodes.literal_block):
+        if not (is_shown(block, EXAMPLES) and is_captioned(block) and runs_the_example(block)):
+            yield block.astext()
 
 
 @cache
@@ -71,6 +78,7 @@ def squeezed(text: str) -> str:
 
 
 CHAPTERS = [name for _part, names in parts() for name in names]
+CONTENTS = 2  # the index of the page where they begin: behind title and colophon
 
 
 @pytest.mark.parametrize("name", ["index", *CHAPTERS])
@@ -107,15 +115,19 @@ def test_captions_have_the_numbers_that_they_have_in_html(
 ) -> None:
     printed = squeezed(" ".join(pdf.texts))
     captions = []
-    for page in pages.values():
+    for path, page in pages.items():
         numbers, texts = (
             [words_of(tag) for tag in page.select(kind) if not tag.find_parent(class_="glance-fix")]
             for kind in (".caption-number", ".caption-number + .caption-text")
         )
         pairs = zip(numbers, texts, strict=True)
-        captions += [squeezed(number + text) for number, text in pairs]
+        # In print, the name of a file has the place before it where the file is attached.
+        folder = f"{path.parent.name}/{path.stem}/"
+        captions += [
+            (squeezed(number + folder + text), squeezed(number + text)) for number, text in pairs
+        ]
     assert len(captions) > 150
-    assert [caption for caption in captions if caption not in printed] == []
+    assert [forms for forms in captions if not any(form in printed for form in forms)] == []
 
 
 def words_of(tag: Tag) -> str:
@@ -136,15 +148,36 @@ def test_the_outline_is_the_toctree(pdf: Pdf) -> None:
         expected[0],
         *front,
         *expected[1:],
+        (1, "Attached files"),
         (1, "Index"),
     ]
 
 
-def test_the_outline_reaches_the_sections_of_chapters(pdf: Pdf) -> None:
+def test_outline_and_contents_reach_the_sections_of_chapters(pdf: Pdf) -> None:
+    contents = squeezed("".join(pdf.texts[CONTENTS : start_of("Istio Operations Guide", pdf)]))
     for name in CHAPTERS:
         sections = re.findall(r"^## ([^`\n]+)$", (BOOK / f"{name}.md").read_text(), re.MULTILINE)
         below = {entry.title for entry in pdf.outline if entry.depth == 3}
         assert [section for section in sections if section not in below] == []
+        listed = (squeezed(section).replace("'", "’") for section in sections)
+        assert [section for section in listed if section not in contents] == []
+
+
+def test_the_outline_reaches_the_flags_and_heads_name_them_as_in_a_dictionary(pdf: Pdf) -> None:
+    flags = [f"{flag.flag}: {flag.name}" for flag in read_flags(BOOK) if flag.flag != NONE]
+    assert len(flags) > 20
+    pages = {entry.title: entry.page for entry in pdf.outline if entry.depth == 4}
+    assert [flag for flag in flags if flag not in pages] == []
+    for flag in flags:
+        head = pdf.read[pages[flag]].get_text_bounded(0, 770, 595, 842)
+        first, _, last = head.split("Response flags")[1].strip().partition(" – ")
+        names = [name.partition(":")[0] for name in flags]
+        between = (
+            names.index(first),
+            names.index(flag.partition(":")[0]),
+            names.index(last or first),
+        )
+        assert list(between) == sorted(between), head
 
 
 def test_each_title_stands_on_the_page_that_the_outline_names(pdf: Pdf) -> None:
@@ -156,8 +189,8 @@ def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf, build: Path) -> None:
     # Of other chapters' sections a page may well have the titles, in a table of links.
     sections: dict[int, set[str]] = {}
     for name in CHAPTERS:
-        top, *others = [title.astext() for title in tree(build, name).findall(nodes.title)]
-        sections[start_of(top, pdf)] = set(others)
+        _top, *others = [title.astext() for title in tree(build, name).findall(nodes.title)]
+        sections[start_of(title(name), pdf)] = set(others)
     assert sum(map(len, sections.values())) > 100
     for page in range(min(sections), start_of("Index", pdf)):
         titles = sections[max(start for start in sections if start <= page)]
@@ -167,26 +200,31 @@ def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf, build: Path) -> None:
 
 def test_contents_and_index_give_the_pages_to_which_they_lead(pdf: Pdf) -> None:
     index = start_of("Index", pdf)
-    given = [(pdf.number_of(page, link), pdf.target(link)) for page, link in listed(pdf, 1, index)]
+    given = [(pdf.number_of(page, link), pdf.target(link)) for page, link in listed(pdf, index)]
     assert len(given) > 100
-    assert [number for number, page in given if page is None or number != page + 1] == []
+    # A title in two lines is two links, and the number stands in the second.
+    wrong = [(number, page) for number, page in given if page is None or number != page + 1]
+    assert [number for number, _page in wrong if number is not None] == []
+    assert len(wrong) < len(given) / 10
 
 
-def listed(pdf: Pdf, contents: int, index: int) -> Iterator[tuple[int, Any]]:
+def listed(pdf: Pdf, index: int) -> Iterator[tuple[int, Any]]:
     """The links of the contents and of the index, each with the index of its page."""
-    return ((page, link) for page, link in pdf.links() if page == contents or page >= index)
+    preface = start_of("Istio Operations Guide", pdf)
+    return (
+        (page, link) for page, link in pdf.links() if CONTENTS <= page < preface or page >= index
+    )
 
 
 def test_the_contents_name_every_chapter(pdf: Pdf) -> None:
-    for _depth, words, page in (
-        entry for entry in pdf.outline if entry.depth < 3 and entry.page > 2
-    ):
-        assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", pdf.texts[1]), words
+    contents = " ".join(pdf.texts[CONTENTS : start_of("Istio Operations Guide", pdf)])
+    for _depth, words, page in (entry for entry in pdf.outline if entry.depth < 3):
+        assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", contents), words
 
 
-def test_every_page_but_the_first_has_its_number(pdf: Pdf) -> None:
+def test_every_page_but_the_first_two_has_its_number(pdf: Pdf) -> None:
     numbers = [page.get_text_bounded(500, 30, 560, 50) for page in pdf.read]
-    assert [number.strip() for number in numbers] == ["", *map(str, range(2, len(numbers) + 1))]
+    assert [number.strip() for number in numbers] == ["", "", *map(str, range(3, len(numbers) + 1))]
 
 
 def test_the_title_page_names_date_commit_and_versions(pdf: Pdf) -> None:
@@ -289,7 +327,7 @@ def test_pictures_have_a_description(pdf: Pdf) -> None:
 
 
 def test_the_decoder_says_where_it_is(pdf: Pdf) -> None:
-    page = start_of("Decode a log line", pdf)
+    page = start_of(title("reference/decoder"), pdf)
     assert "in the file reference/decoder.html" in pdf.texts[page]
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ from functools import cached_property
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
-from docutils.nodes import Element
+from docutils.nodes import Element, Text
 from pdf.builder import font_folders, with_axes
 from pdf.listings import break_points, groups
 from pdf.writer import CALLS, SILENT, TRANSPARENT, Writer
@@ -32,11 +34,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 SAMPLE = Path(__file__).parent / "typst-sample"
 APPROVED = Path(__file__).parent / "typst-pages"
+EXTENSIONS = ["myst_parser", "pdf.builder"]
 SETTINGS = {
     "project": "A Sample Guide",
     "author": "Its Authors",
-    "extensions": ["myst_parser", "pdf.builder"],
-    "myst_enable_extensions": ["attrs_block", "colon_fence", "deflist"],
+    "extensions": EXTENSIONS,
+    "myst_enable_extensions": ["attrs_block", "colon_fence", "deflist", "tasklist"],
     "myst_heading_anchors": 3,
     "nitpicky": True,
     "numfig": True,
@@ -310,8 +313,9 @@ def test_a_part_opens_with_the_list_of_its_chapters(sample: Book) -> None:
     assert re.match(r"Problems Requests reach the wrong service: 404 NR [. ]+ 5 Reading", opening)
 
 
-def test_the_head_of_a_page_names_part_and_chapter(sample: Book) -> None:
-    assert sample.pdf.pages[5].extract_text().startswith("Problems Requests reach the wrong")
+def test_the_head_of_a_page_names_chapter_and_section(sample: Book) -> None:
+    head = "Requests reach the wrong service: 404 NR Why it happens\n"
+    assert sample.pdf.pages[5].extract_text().startswith(head)
     assert sample.pdf.pages[4].extract_text().startswith("Problems\nRequests")  # a chapter's first
 
 
@@ -536,9 +540,9 @@ def test_a_document_with_chapters_is_a_part(page: Callable[..., Book]) -> None:
             "part/one.md": "# One\n\n## Two\n",
         },
     )
-    assert outline(book.pdf) == [(1, "Part"), (2, "Section"), (3, "One")]
+    assert outline(book.pdf) == [(1, "Part"), (2, "Section"), (3, "One"), (4, "Two")]
     assert "One . ." in book.words
-    assert "Section . ." not in book.words
+    assert "Section . ." in book.words
 
 
 def test_an_unknown_node_fails_the_build_and_its_text_stays(page: Callable[..., Book]) -> None:
@@ -564,6 +568,85 @@ def test_a_broken_picture_is_a_warning(page: Callable[..., Book]) -> None:
     book = page("# Title\n\n![What it shows](mesh.svg)\n", {"mesh.svg": "<svg><g></svg>"})
     assert "index.md:3: WARNING: picture mesh.svg: failed to parse SVG" in book.warnings
     assert "What it shows" in book.words
+
+
+def test_a_row_that_is_higher_than_a_page_is_whole(page: Callable[..., Book]) -> None:
+    words = [f"word{number}" for number in range(2500)]
+    book = page(f"# Title\n\n| A | B |\n|---|---|\n| c | {' '.join(words)} |\n")
+    assert (book.status, book.warnings) == (0, "")
+    assert [word for word in words if word not in book.words] == []
+
+
+def test_text_that_is_not_printed_fails_the_build(
+    page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Writer, "visit_emphasis", lambda *_: "", raising=False)
+    book = page("# Title\n\nWords.\n\n| A |\n|---|\n| *not there* |\n")
+    assert book.status == 1
+    assert "index.md:7: ERROR: this text is not in the PDF: 'notthere'" in book.warnings
+
+
+def test_raw_html_is_a_warning(page: Callable[..., Book]) -> None:
+    book = page("# Title\n\nWords <b>in</b> HTML.\n\n<!-- a comment -->\n")
+    assert book.warnings.count("WARNING: not printable in the PDF: raw HTML") == 2
+    assert "index.md:3: WARNING: not printable in the PDF: raw HTML '<b>'" in book.warnings
+
+
+class Key(Element):
+    """A node that an extension brings."""
+
+
+def extension(name: str, setup: Callable[[Sphinx], None], patch: pytest.MonkeyPatch) -> list[str]:
+    """Make an extension of this `setup`, and give all extensions of a book that has it."""
+    module = ModuleType(name)
+    module.setup = setup  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, name, module)
+    return [*EXTENSIONS, name]
+
+
+def test_an_extension_says_how_its_nodes_are_printed(
+    page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def visit(writer: Writer, node: Key) -> Any:
+        return f"upper({writer.content(node)})"
+
+    def setup(app: Sphinx) -> None:
+        app.add_node(Key, typst=(visit, None))
+        app.add_role("key", lambda _name, _raw, text, *_: ([Key("", Text(text))], []))
+
+    book = page("# Title\n\nPress {key}`F1`.\n", extensions=extension("keys", setup, monkeypatch))
+    assert (book.status, book.warnings) == (0, "")
+    assert "Press F1." in book.words
+    assert "upper(" in book.source
+
+
+def test_files_are_attached_and_listed(
+    page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def setup(app: Sphinx) -> None:
+        app.connect("typst-attachments", lambda _app: [("all.zip", "All files", b"PK...")])
+
+    book = page("# Title\n", extensions=extension("files", setup, monkeypatch))
+    assert {name: list(data) for name, data in book.pdf.attachments.items()} == {
+        "all.zip": [b"PK..."]
+    }
+    assert "Attached files This PDF has these files inside: • all.zip: All files" in book.words
+
+
+def test_a_picture_as_high_as_a_page_stays_below_its_heading(page: Callable[..., Book]) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="500" height="2000"/>'
+    book = page("# Title\n\n## Heading\n\n![High](high.svg)\n", {"high.svg": svg})
+    assert len(book.pdf.pages) == 3
+    assert "Heading" in book.pdf.pages[2].extract_text()
+
+
+def test_paper_and_sides_can_be_chosen(page: Callable[..., Book]) -> None:
+    tree = "# Book\n\n```{toctree}\none\ntwo\n```\n"
+    files = {"one.md": "# One\n\nWords.\n", "two.md": "# Two\n\nWords.\n"}
+    book = page(tree, files, typst_paper="us-letter", typst_two_sided=True)
+    assert book.pdf.pages[0].mediabox.upper_right == (612, 792)
+    starts = [n for n, text in enumerate(book.pdf.pages, 1) if "Words." in text.extract_text()]
+    assert starts == [3, 5]
 
 
 def test_an_error_of_the_compiler_names_the_chapter(page: Callable[..., Book]) -> None:

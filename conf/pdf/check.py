@@ -1,0 +1,109 @@
+"""Reads a finished PDF as a viewer does, and finds the texts of the doctree that it lacks.
+
+The writer may have no words for a node, and the compiler cuts off what does not fit on a page: in
+either case nobody would notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+from unicodedata import normalize
+
+import pypdfium2
+from docutils import nodes
+from sphinx import addnodes
+
+# Text of these nodes is not for readers, or printed in other words: numbers of notes.
+UNPRINTED = (
+    nodes.comment,
+    nodes.footnote_reference,
+    nodes.label,
+    nodes.meta,
+    nodes.raw,
+    nodes.substitution_definition,
+    nodes.system_message,
+    addnodes.highlightlang,
+    addnodes.index,
+)
+# Letters of a piece: on few pages one of so many is split, by a caption or the head of a table.
+PIECE = 60
+SURE = 3  # letters of a part that are not there by chance
+AHEAD = 30_000  # letters: a text is looked for so far behind the one before
+HEAD, FOOT = 0.08, 0.06  # of a page's height
+
+
+class Text(NamedTuple):
+    """A text of the doctree, or a piece of it, without spaces; its document, and its line there."""
+
+    letters: str
+    docname: str
+    line: int
+
+
+def texts(node: nodes.Element, docname: str, line: int = 0) -> Iterator[Text]:
+    """Yield what is to be printed of `node`, in pieces: code line by line."""
+    for child in node.children:
+        if isinstance(child, nodes.Text):
+            for part in child.astext().split("\n"):
+                letters = squeezed(part)
+                for start in range(0, len(letters), PIECE):
+                    yield Text(letters[start : start + PIECE], docname, line)
+        elif isinstance(child, nodes.Element) and not is_unprinted(child):
+            inner = child["docname"] if isinstance(child, addnodes.start_of_file) else docname
+            yield from texts(child, inner, child.line or line)
+
+
+def is_unprinted(node: nodes.Element) -> bool:
+    """Tell whether nothing of `node` is printed, or other words."""
+    if isinstance(node, nodes.topic):
+        return "contents" in node["classes"]
+    return isinstance(node, UNPRINTED)
+
+
+def squeezed(text: str) -> str:
+    """Give `text` without spaces, and with letters as the reader gives them.
+
+    It has \\x02 for a hyphen that ends a line, and f and i for a ligature.
+    """
+    return normalize("NFKC", "".join(text.replace("\x02", "-").split()))
+
+
+def lost(pdf: bytes, wanted: Iterator[Text]) -> Iterator[Text]:
+    """Yield those of the `wanted` texts, in the order of the book, that are not in `pdf`."""
+    pages = printed(pdf)
+    whole, at = "".join(pages), 0
+    for text in wanted:
+        found = whole.find(text.letters, at, at + AHEAD)
+        if found >= 0:
+            at = found + len(text.letters)
+        elif text.letters not in whole and not is_split(text.letters, pages):
+            yield text
+
+
+def printed(pdf: bytes) -> list[str]:
+    """Give the letters of each page, without those of its head and foot."""
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        pages = []
+        for page in document:
+            width, height = page.get_size()
+            edges = (0, FOOT * height, width, (1 - HEAD) * height)
+            pages.append(squeezed(page.get_textpage().get_text_bounded(*edges)))
+        return pages
+    finally:
+        document.close()
+
+
+def is_split(letters: str, pages: list[str]) -> bool:
+    """Tell whether a text is there in two parts, on a page or over its end.
+
+    A note, a caption or another cell of the same row can stand between them.
+    """
+    cuts = [(letters[:at], letters[at:]) for at in range(SURE, len(letters) - SURE + 1)]
+    return any(
+        head in both and tail in both.partition(head)[2]
+        for both in map("".join, pairwise([*pages, ""]))
+        for head, tail in cuts
+    )
