@@ -124,6 +124,14 @@ class Pdf:
                 rows[row] = rows[row].ljust(round((x.value - starts[row]) / widths[row])) + word[0]
         return [*rows.values()]
 
+    def words(self) -> Iterator[tuple[float, str]]:
+        """Every word with the size in points of its first letter."""
+        place = pdfium.FS_MATRIX()
+        for text in self.read:
+            for word in re.finditer(r"\S+", text.get_text_range()):
+                pdfium.FPDFText_GetMatrix(text, word.start(), place)
+                yield pdfium.FPDFText_GetFontSize(text, word.start()) * abs(place.d), word[0]
+
     def outside(self) -> Iterator[Letter]:
         """Every character, but spaces, that is neither in the text block nor in head or foot."""
         for number, text in enumerate(self.read):

@@ -30,7 +30,7 @@ _ = get_translation("extensions")
 LOGS = re.compile(r"kubectl (?:-n \S+ )?logs deploy/(\S+) .*")
 
 # In pixels of the drawing, which is scaled to the page: boxes, the arrows between them, and rows.
-BOX, ARROW, LINE, HEAD = 92, 168, 16, 92
+BOX, ARROW, LINE, HEAD = 76, 150, 16, 92
 WIDTH = 4 * BOX + 3 * ARROW
 SANS = "font-family=\"'Source Sans 3', sans-serif\""
 MONO = "font-family=\"'Source Code Pro', monospace\""
@@ -149,4 +149,4 @@ def text(
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("hops", Hops)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
 """A Sphinx builder that prints the book: one PDF, set by the Typst compiler from PyPI.
 
-`sphinx-build -b typst` writes <typst_filename>.typ and .pdf. Configuration values:
+`sphinx-build -b typst` writes <typst_filename>.typ and .pdf, and into .small.txt the rows of code
+that had to be set smaller than 7 points. Configuration values:
 
 - typst_filename: name of both files without extension; by default made from `project`
 - typst_subtitle: a line of the title page; by default none
@@ -102,6 +103,7 @@ class TypstBuilder(Builder):
             pdf = compile_pdf(source, fonts)
             self.check(pdf, tree)
             write_whole(source.with_suffix(".pdf"), pdf)
+            source.with_suffix(".small.txt").write_text("".join(f"{row}\n" for row in writer.small))
         except TypstError as error:
             # Not raised: Sphinx would bury it under a traceback and its own versions.
             logger.error("%s", error, location=error.place)

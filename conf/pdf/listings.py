@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from pygments.formatter import Formatter
-from pygments.token import Generic, Token
+from pygments.token import Generic, Text, Token
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ PIECES = (
 LONG_ENGLISH_WORD = 24
 ANYWHERE = re.compile(r".{1,8}")
 CODE_COLUMNS = 89  # of the template's code fit between the margins
-SMALL_COLUMNS = 101  # fit in its smallest type, of 7 points
+NARROW_COLUMNS = 82  # fit in a list or a box
+WHOLE_COLUMNS = 130  # of code that is copied are one row, in smaller letters
+CODE_SIZE = 8.0  # points of a letter in the template's code
+SMALLEST = 7.0  # points, if a row does not need less
 # Of code, at least so many rows are on a page before and after a break ...
 FEW_ROWS = 4
 # ... and a command with its output, or a paragraph, is on one page if it has no more than these.
@@ -92,6 +95,15 @@ def columns(text: str) -> int:
     return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
 
 
+def size_of(line: str, place: int) -> float:
+    """Give the points of a letter in a row of code, in a place of so many columns.
+
+    It is set smaller if need be, but not its indentation.
+    """
+    indent = len(line) - len(line.lstrip(" "))
+    return CODE_SIZE * min(1, (place - indent) / max(columns(line) - indent, 1))
+
+
 def rows(line: str) -> int:
     """Give about how many rows a line of code takes in print."""
     return 1 + columns(line) // CODE_COLUMNS
@@ -140,7 +152,6 @@ class CodeFormatter(Formatter[str]):
         style: Any,
         hl_lines: Iterable[int] = (),
         fitting: int = 0,
-        small: int = 0,
         linenos: bool | str = False,
         linenostart: int = 1,
         **_options: object,
@@ -149,7 +160,6 @@ class CodeFormatter(Formatter[str]):
         self.style = style
         self.marked = set(hl_lines)
         self.fitting = fitting  # so many columns need one row
-        self.small = small  # so many columns of what is copied are one row of smaller letters
         self.first = linenostart if linenos else None  # the number of the first line
         self.looks: dict[Any, str] = {}
 
@@ -178,8 +188,8 @@ class CodeFormatter(Formatter[str]):
         if columns(text) <= self.fitting:
             return f"code-line({options}{join(self.runs(line))})\n"
         options += f"indent: {len(text) - len(text.lstrip(' '))}, "
-        is_output = all(kind in Generic.Output for kind, _value in line)
-        if is_output or columns(text) > self.small:
+        is_output = all(kind in Generic.Output or kind in Text for kind, value in line if value)
+        if is_output or columns(text) > WHOLE_COLUMNS:
             return f"long-line({options}{join(self.words(line, text))})\n"
         return f"small-line({options}columns: {columns(text)}, {join(self.runs(line))})\n"
 

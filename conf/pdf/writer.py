@@ -24,12 +24,14 @@ from sphinx.util import logging
 from pdf import tables
 from pdf.listings import (
     CODE_COLUMNS,
-    SMALL_COLUMNS,
+    NARROW_COLUMNS,
+    SMALLEST,
     CodeFormatter,
     boolean,
     break_points,
     join,
     rows,
+    size_of,
     split_at,
     string,
 )
@@ -115,7 +117,6 @@ LONG_NARROW_WORD = 12
 SHORT_CODE = 14
 SHORT_LIST = 600
 SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
-WHOLE_COLUMNS = 130  # so many columns of a manifest are set in one row, smaller if need be
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
     nodes.Admonition,
@@ -210,6 +211,7 @@ class Writer:
         self.longest = LONG_WORD
         self.in_title = False
         self.in_table = False
+        self.small: list[str] = []  # rows of code below the smallest size, with their places
         self.part = ""  # the title of the part around
         self.explained: set[str] = set()
         self.anchored: set[str] = set()
@@ -488,15 +490,22 @@ class Writer:
             location=node,
             hl_lines=arguments.get("hl_lines", ()),
             fitting=CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
-            # A line that wraps is two when it is copied, which is no longer the manifest.
-            small=WHOLE_COLUMNS if language == "yaml" else SMALL_COLUMNS,
             linenos=node.get("linenos", False),
             linenostart=arguments.get("linenostart", 1),
         )
+        self.note_small(lines, node)
         height = sum(map(rows, node.astext().split("\n")))
         return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
 
     visit_doctest_block = visit_literal_block
+
+    def note_small(self, code: str, node: nodes.literal_block) -> None:
+        """Note the rows of a block that are set smaller than is good to read."""
+        place = NARROW_COLUMNS if is_inside(node, NARROWING) else CODE_COLUMNS
+        calls = re.findall(r"^(\w+)-line\(", code, re.M)
+        for call, text in zip(calls, node.astext().split("\n"), strict=False):
+            if call == "small" and (size := size_of(text, place)) < SMALLEST:
+                self.small.append(f"{size:.1f} pt: {self.place}: {text.strip()}")
 
     def visit_container(self, node: nodes.container) -> str:
         if node.get("literal_block") and not any(node.findall(nodes.literal_block)):

@@ -17,6 +17,7 @@ from chapter.archives import runs_the_example
 from chapter.examples import is_captioned, is_shown
 from docutils import nodes
 from lab.paths import EXAMPLES, ROOT
+from pdf.listings import SMALLEST
 from printed import Pdf
 from reference.response_flags import NONE
 from reference.response_flags import read as read_flags
@@ -78,6 +79,7 @@ def squeezed(text: str) -> str:
 
 
 CHAPTERS = [name for _part, names in parts() for name in names]
+UNSEEN = 1  # point: what is there to be found only
 CONTENTS = 2  # the index of the page where they begin: behind title and colophon
 
 
@@ -261,6 +263,13 @@ def test_addresses_of_other_sites_are_readable_on_paper(pdf: Pdf) -> None:
 
 def test_no_text_is_outside_of_the_margins(pdf: Pdf) -> None:
     assert [letter for letter in pdf.outside() if letter.page] == []
+
+
+def test_nothing_is_smaller_than_7_points_but_what_the_build_lists(pdf: Pdf) -> None:
+    listed = squeezed(pdf.path.with_suffix(".small.txt").read_text())
+    small = {word for size, word in pdf.words() if UNSEEN + 0.1 < size < SMALLEST - 0.1}
+    assert 0 < len(small) < 400
+    assert [word for word in small if word not in listed] == []
 
 
 def test_every_character_has_a_glyph_of_an_embedded_font(pdf: Pdf) -> None:
