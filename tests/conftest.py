@@ -42,7 +42,7 @@ def seconds_of(name: str) -> int:
 
 
 # They take the longest, and begin first: else a worker would be alone with one of them at the end.
-_FIRST = ("test_book.py", "test_book_pdf.py", "test_examples.py")
+_FIRST = ("test_book.py", "test_book_pdf.py", "test_book_epub.py", "test_examples.py")
 _NEXT = ("test_failures.py", "test_replay.py", "test_isolation.py", "test_typst_fuzz.py")
 
 # Connections that stay open, and are waited for: no other example takes half as long to replay.
@@ -64,7 +64,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         name, _, parameters = test.partition("[")
-        if file.endswith(("test_book.py", "test_book_pdf.py")):
+        if file.endswith(("test_book.py", "test_book_pdf.py", "test_book_epub.py")):
             return "book"
         if file.endswith("test_examples.py"):
             return next(filter(parameters.startswith, _PLAYED), file)
@@ -300,14 +300,14 @@ def unsaid(root: Path, directive: str, faulty: dict[str, str], transcript: str) 
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folders of two builds of the book, each from nothing, made side by side on two days.
 
-    In the first the PDF comes before the HTML edition, as `make` builds them: the second to be
-    built takes what Sphinx has read for the other. In the second folder it is the other way round,
-    and the PDF is empty.
+    In the first they come in the order in which `make` builds them: those after the first take
+    what Sphinx has read for it. In the second folder it is the other way round, and the PDF is
+    empty.
     """
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     builds = (
-        start_build(one, "pdf html", TZ="UTC0"),
-        start_build(two, "html typst", TZ="LATER-24"),
+        start_build(one, "pdf epub html", TZ="UTC0"),
+        start_build(two, "html epub typst", TZ="LATER-24"),
     )
     for build in builds:
         assert (build.communicate()[0], build.returncode) == ("", 0)

@@ -7,8 +7,6 @@ listing says where its file is in them, and files that only make an example run 
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.typing import ExtensionMetadata
+from zips import zipped
 
 from chapter.examples import example_files, examples_folder, is_captioned, is_shown, zip_file_name
 
@@ -87,17 +86,6 @@ def readme(project: str, chapters: Iterable[str]) -> str:
         _("To check that the files are whole: sha256sum -c SHA256SUMS"),
     ]
     return "\n".join(map(str, lines)) + "\n"
-
-
-def zipped(entries: Iterable[tuple[str, bytes]]) -> bytes:
-    """Files as a zip: for the same files, the same bytes."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in entries:
-            entry = zipfile.ZipInfo(name)  # dated 1980, not now
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    return content.getvalue()
 
 
 class Places(SphinxPostTransform):

@@ -128,8 +128,12 @@ class Example(SphinxDirective):
         where = _("All of them are attached to this PDF in one file:")
         named = nodes.literal(zip_name, zip_name)
         elsewhere = nodes.paragraph("", where + " ", named, nodes.Text("."))
+        folder = nodes.literal("", f"examples/{name}")
+        inside = _("This EPUB is a zip, and has all of them in the folder:") + " "
+        packed = nodes.paragraph("", inside, folder, nodes.Text("."))
         return [
-            addnodes.only("", line, expr="html"),
+            addnodes.only("", line, expr="builder_html"),
+            addnodes.only("", packed, expr="epub"),
             addnodes.only("", elsewhere, expr="not html"),
         ]
 

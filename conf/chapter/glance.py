@@ -5,7 +5,7 @@ parts; the right shows the file that the front matter names as the fix, with a l
 chapter shows it: `fix: virtual-service.yaml`. Of a file that does not fit, book.js shows the number
 of lines, which is hidden until then, so that nothing moves.
 
-For HTML: the PDF has all of it in reading order.
+For the website: the other editions have all of it in reading order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Glance(SphinxPostTransform):
     """Builds that top of a page whose front matter names a fix."""
 
     default_priority = 300  # before the buttons, which the fix has too
-    formats = ("html",)
+    builders = ("html",)
 
     def run(self, **_kwargs: Any) -> None:
         """Change the page; warn, with its name, of a fix that it does not show."""

@@ -1,7 +1,7 @@
 """Numbers chapters through the book, and figures, tables and listings on each page from one.
 
 Sphinx does it the other way round: each part's chapters begin at one, and figures go on through
-the book. Both editions have the same numbers.
+the book. All editions have the same numbers.
 """
 
 from __future__ import annotations

@@ -59,6 +59,11 @@ def card(title: str, **around: str) -> str:
     return f"#card({arguments}{string(title)})"
 
 
+def cover(title: str, **around: str) -> str:
+    """A call of the template's function for the cover of a book; `around` as for `card`."""
+    return card(title, **around).replace("#card(", "#cover(", 1)
+
+
 def draw(cards: list[str]) -> list[bytes]:
     """A PNG picture for each card, in their order."""
     pages = typst.compile(

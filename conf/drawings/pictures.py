@@ -56,7 +56,7 @@ class Sizes(SphinxPostTransform):
     """
 
     default_priority = 400
-    formats = ("html",)
+    builders = ("html",)
 
     def run(self, **_kwargs: Any) -> None:
         """Change the page."""

@@ -89,8 +89,8 @@ class Decoder(SphinxDirective):
         where = _("The decoder is in the HTML edition of this guide, in the file `{file}`.")
         elsewhere = self.parse_text_to_nodes(where.format(file=f"{self.env.docname}.html"))
         return [
-            addnodes.only("", form, expr="html"),
-            addnodes.only("", *elsewhere, expr="not html"),
+            addnodes.only("", form, expr="builder_html"),
+            addnodes.only("", *elsewhere, expr="not builder_html"),
         ]
 
     def example(self, line: str) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def add_scripts(
 def write_data(app: Sphinx, error: Exception | None) -> None:
     """Write the scripts' data, with links that start at the root of the edition."""
     source = Path(app.srcdir)
-    if error or app.builder.format != "html" or not (source / access_log.TEXTS).exists():
+    if error or app.builder.name != "html" or not (source / access_log.TEXTS).exists():
         return
 
     def link(target: str, anchor: str) -> Link | None:

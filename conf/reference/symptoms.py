@@ -120,7 +120,7 @@ class Filter(SphinxDirective):
         }
         quoted = {name: escape(str(text)) for name, text in words.items()}
         field = nodes.raw("", FILTER.format(**quoted), format="html")
-        return [addnodes.only("", field, expr="html")]
+        return [addnodes.only("", field, expr="builder_html")]
 
 
 class IndexOfSymptoms(SphinxTransform):
@@ -148,7 +148,7 @@ class LinksToSections(SphinxPostTransform):
     default_priority = 8  # before MyST-Parser's, at 9, which leads to the page
 
     def run(self, **_kwargs: Any) -> None:
-        """Change the tables, in either edition."""
+        """Change the tables, in every edition."""
         tables = (t for t in self.document.findall(nodes.table) if "symptoms" in t["classes"])
         for row in (row for table in tables for row in table.findall(nodes.row)):
             text = row[0].astext()

@@ -30,7 +30,7 @@ class Buttons(SphinxPostTransform):
     """Gives each file its lasting address, and buttons to those that readers apply or edit."""
 
     default_priority = 400
-    formats = ("html",)
+    builders = ("html",)
 
     def run(self, **_kwargs: Any) -> None:
         """Change the page."""

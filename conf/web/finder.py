@@ -27,6 +27,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.tags import Tags
 from sphinx.util.typing import ExtensionMetadata
 
 _ = get_translation("extensions")
@@ -36,6 +37,7 @@ LINES = "finder"  # the folder with the lines of each page
 KNOWN = "reference/search.yaml"
 NOTHING: dict[str, Any] = {"blanks": ["(?!)"], "synonyms": {}, "ignored": ""}  # of another book
 SYMPTOMS = "reference/symptoms"  # it repeats what the pages have that it leads to
+WEBSITE = Tags(("html", "builder_html"))  # what `only` shows there
 
 NAME = re.compile(r"[^\W_]+(?:[-_][^\W_]+)*(?:\.(?:yaml|console)\b)?")
 HUMPS = (re.compile(r"([a-z0-9])([A-Z])"), re.compile(r"([A-Z])([A-Z][a-z])"))
@@ -62,7 +64,7 @@ class Finder(SphinxDirective):
         }
         quoted = {name: escape(str(text)) for name, text in words.items()}
         form = FORM.format(page="search.html", **quoted)
-        return [addnodes.only("", nodes.raw("", form, format="html"), expr="html")]
+        return [addnodes.only("", nodes.raw("", form, format="html"), expr="builder_html")]
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def lines(env: BuildEnvironment, node: nodes.Node) -> Iterator[str]:
 
 def is_left_out(node: nodes.Node) -> bool:
     """Whether a node has nothing of the text around it."""
-    other = isinstance(node, addnodes.only) and node["expr"] != "html"
+    other = isinstance(node, addnodes.only) and not WEBSITE.eval_condition(node["expr"])
     return other or isinstance(node, nodes.section | nodes.Invisible | nodes.raw)
 
 

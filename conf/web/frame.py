@@ -1,10 +1,10 @@
 """Makes of the HTML edition a website: what stands around the pages, and beside them.
 
 The theme gives the frame; `_templates/` has what it lacks. Templates get the function `say`, which
-translates, `description` of the page, and `pdf` and `all_examples`, the files below the site's
-root. The setting `pdf_file` names the PDF edition, if it was built; it then becomes a part of the
-site. A sitemap needs the site's address, `html_baseurl`: without one it is left out, since the
-format knows no relative addresses.
+translates, `description` of the page, and `pdf`, `epub` and `all_examples`, the files below the
+site's root. The settings `pdf_file` and `epub_file` name the other editions, if they were built;
+they then become a part of the site. A sitemap needs the site's address, `html_baseurl`: without one
+it is left out, since the format knows no relative addresses.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ Tokens = Iterable[tuple[_TokenType, str]]
 # docutils writes it beside the one of Sphinx's template.
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
-# What the theme brings and no page loads, 5 MB: icons, which book.css has, and source maps.
-UNUSED = ("scripts/fontawesome.js*", "vendor", "images", "locales", "**/*.map", "*macros.html")
+# What no page loads, 5 MB: icons of the theme, which book.css has, its source maps, and the style
+# sheet of the EPUB.
+UNUSED = (
+    *("scripts/fontawesome.js*", "vendor", "images", "locales", "**/*.map", "*macros.html"),
+    "epub.css",
+)
 # What its style sheet has rules for, a third of it and more, though no option of the theme shows
 # it: the names of FontAwesome's 2,000 icons, and parts of Bootstrap.
 UNSTYLED = (
@@ -98,11 +102,11 @@ def add_context(
         context["toctree"] = lambda **options: (
             lists.get(depth) or lists.setdefault(depth, make(**options))
         )
-    pdf = app.config.pdf_file
     context["metatags"] = context.get("metatags", "").replace(VIEWPORT, "")
     context["say"] = _
     context["description"] = shortened(context.get("about") or about(app, page))
-    context["pdf"] = Path(pdf).name if pdf else ""
+    context["pdf"] = Path(app.config.pdf_file).name
+    context["epub"] = Path(app.config.epub_file).name
     context["all_examples"] = f"_downloads/examples/{ALL_EXAMPLES}"
     if page == "404":
         context["pages"] = script_data(dict(titles(app)))
@@ -135,8 +139,8 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     style.write_text(lean(style.read_text("utf-8")), encoding="utf-8")
     sheets = "".join((static / name).read_text("utf-8") for name in SHEETS)
     (static / DARK).write_text(dark(sheets), encoding="utf-8")
-    if app.config.pdf_file:
-        shutil.copy(app.config.pdf_file, out)
+    for edition in filter(None, (app.config.pdf_file, app.config.epub_file)):
+        shutil.copy(edition, out)
     (out / "robots.txt").write_text("\n".join(robots(app.config.html_baseurl)), encoding="utf-8")
     if app.config.html_baseurl:
         (out / "sitemap.xml").write_bytes(sitemap(app))
@@ -193,6 +197,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     PygmentsBridge.html_formatter = LeanFormatter
     app.add_config_value("pdf_file", "", "html", types=str)
+    app.add_config_value("epub_file", "", "html", types=str)
     app.connect("builder-inited", leave_out_index)
     app.connect("builder-inited", keep_templates)
     app.connect("html-page-context", partial(add_context, {}))

@@ -2,7 +2,8 @@
 
 A part is a list of pages of one folder, with a caption, on the first page of the book. That page
 has these lists below its search, as cards which lead to the parts. Templates get `parents`, the way
-up from a chapter, which the theme shows on top of the page. HTML alone: the PDF has its contents.
+up from a chapter, which the theme shows on top of the page. For the website: other editions have
+their contents.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class FrontPage(SphinxPostTransform):
     """Puts the lists of chapters right below the search, which comes first in an incident."""
 
     default_priority = 300
-    formats = ("html",)
+    builders = ("html",)
 
     def run(self, **_kwargs: Any) -> None:
         """Change the first page of the book."""

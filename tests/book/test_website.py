@@ -92,6 +92,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "book/changes.yaml": CHANGES,
             "examples/part/first/route.yaml": "# The route.\na: 1\n",
             "guide.pdf": "%PDF",
+            "guide.epub": "PK",
         },
     )
     git(root, "init", "--initial-branch=main")
@@ -110,6 +111,7 @@ def site(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"html_baseurl={ADDRESS}",
         *(f"html_theme_options.{name}={value}" for name, value in OPTIONS.items()),
         f"pdf_file={project}/guide.pdf",
+        f"epub_file={project}/guide.epub",
     )
 
 
@@ -238,11 +240,12 @@ def test_picture_of_any_title_can_be_drawn(title: str) -> None:
     assert one != other
 
 
-def test_pdf_is_a_part_of_the_site_where_it_was_built(site: Path) -> None:
-    assert (
-        links(site / "part" / "first.html", "footer a")["The whole book as PDF"] == "../guide.pdf"
-    )
+def test_other_editions_are_a_part_of_the_site_where_they_were_built(site: Path) -> None:
+    offered = links(site / "part" / "first.html", "footer a")
+    assert offered["The whole book as PDF"] == "../guide.pdf"
+    assert offered["The whole book as EPUB"] == "../guide.epub"
     assert (site / "guide.pdf").read_text() == "%PDF"
+    assert (site / "guide.epub").read_text() == "PK"
 
 
 def test_without_git_and_address_the_site_leaves_out_what_needs_them(
@@ -269,7 +272,9 @@ def test_without_git_and_address_the_site_leaves_out_what_needs_them(
     assert [name for name in absent if (site / name).exists()] == []
     assert page(site / "index.html").select("meta[property='og:image']") == []
     assert (site / "robots.txt").read_text() == "User-agent: *\nAllow: /\n"
-    assert "PDF" not in page(site / "index.html").select("footer")[0].get_text()
+    footer = page(site / "index.html").select("footer")[0].get_text()
+    assert "PDF" not in footer
+    assert "EPUB" not in footer
 
 
 def test_colour_without_a_dark_side_is_refused_with_the_drawing_s_name() -> None:

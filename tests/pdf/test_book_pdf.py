@@ -23,8 +23,10 @@ from reference.response_flags import NONE
 from reference.response_flags import read as read_flags
 from reference.symptoms import read
 from sphinx import addnodes
+from sphinx.util.tags import Tags
 
 BOOK = ROOT / "book"
+PRINTED = Tags(("typst", "builder_typst"))  # what `only` shows in the PDF
 TOCTREE = re.compile(r"```\{toctree\}\n(?::\w+:.*\n)*?:caption: (.+)\n\n([^`]+)```")
 
 
@@ -103,8 +105,9 @@ def test_every_text_is_printed(pdf: Pdf, build: Path, name: str) -> None:
 
 
 def texts_of(tree: nodes.document) -> Iterator[str]:
-    """The texts of a chapter that are not for the HTML edition alone."""
-    only = [node for node in tree.findall(addnodes.only) if node["expr"] == "html"]
+    """The texts of a chapter that are not for other editions alone."""
+    blocks = tree.findall(addnodes.only)
+    only = [node for node in blocks if not PRINTED.eval_condition(node["expr"])]
     left_out = {id(text) for node in only for text in node.findall(nodes.Text)}
     for kind in (nodes.title, nodes.paragraph, nodes.caption, nodes.term):
         for node in tree.findall(kind):
