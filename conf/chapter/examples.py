@@ -241,7 +241,8 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
     for folder in sorted(examples.glob("*/*/")):
         docname = folder.relative_to(examples).as_posix()
         for path in example_files(folder):
-            if path not in shown.get(docname, ()):
+            # A file that two examples share is a link, and Sphinx follows it.
+            if path.resolve() not in shown.get(docname, ()):
                 text = "this file is not shown in the chapter of the same name, %s"
                 warn(text, docname, subtype="unused", location=f"{path}:1")
 

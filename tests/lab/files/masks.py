@@ -26,6 +26,9 @@ MASKS: dict[str, tuple[re.Pattern[str], str]] = {
         re.compile(rf"(\b\d{{1,3}}(?:\.\d{{1,3}}){{3}}:){_EPHEMERAL}\b"),
         r"\1<port>",
     ),
+    # The same of the downstream, the last address in the default access log: where connections
+    # of one pod meet behind a translation, Linux gives one of them any port above 1023.
+    "downstream-port": (re.compile(r"(:\d+ [\d.]+:)\d{4,5}(?= \S+ \S+$)"), r"\1<port>"),
     # The same where a node has translated the address: it takes any port.
     "translated-port": (re.compile(r"(?<![\d.])(10\.244\.0\.1:)\d+"), r"\1<port>"),
     # In the default access log: BYTES_RECEIVED BYTES_SENT, then DURATION and the upstream's time.
