@@ -231,7 +231,9 @@ const logObjects = (() => {
       const known = parts.filter((part) => flat[`${name}.${part}`]);
       return Object.fromEntries(known.map((part) => [part, flat[`${name}.${part}`]]));
     };
-    const known = data.ztunnel.errors.find((item) => error.includes(item.contains));
+    const identity = flat["src.identity"] ?? "";
+    const isOf = (item) => item.identity === undefined || item.identity === (identity !== "");
+    const known = data.ztunnel.errors.find((item) => error.includes(item.contains) && isOf(item));
     const own = {
       start_time: flat.time ?? flat.timestamp,
       duration: flat.duration?.match(/^(\d+)ms$/)?.[1],
@@ -247,7 +249,7 @@ const logObjects = (() => {
       isRunning: (flat.message ?? "").includes("connection opened"),
       source: side("src"),
       destination: side("dst"),
-      identity: flat["src.identity"] ?? "",
+      identity,
       direction: flat.direction ?? "",
       sent: flat.bytes_sent ?? "",
       received: flat.bytes_recv ?? "",

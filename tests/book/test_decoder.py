@@ -766,6 +766,20 @@ def test_limits_on_the_page_are_those_of_the_scripts() -> None:
     assert "For more than ten requests" in said
 
 
+@pytest.mark.parametrize(("identity", "said"), [(True, False), (False, True)])
+def test_strict_refuses_only_clients_without_identity(
+    identity: bool, said: bool, decode: Decode
+) -> None:
+    pair = 'src.identity="spiffe://cluster.local/ns/a/sa/b" ' if identity else ""
+    line = (
+        f"2026-11-23T03:00:00.1Z\terror\taccess\tconnection complete\tsrc.addr=10.0.0.4:1 {pair}"
+        'dst.addr=10.0.0.5:15008 direction="inbound" '
+        'error="connection closed due to policy rejection"'
+    )
+    [cause] = decode(line)["requests"][0]["causes"]
+    assert ("STRICT" in f"{cause['cause']} {cause['do']}") == said
+
+
 def test_line_without_a_route_leads_to_the_order_of_routes(decode: Decode) -> None:
     line = next(line for line in TEXT if " 404 NR route_not_found " in line)
     assert first_cause(decode(line))["link"]["href"] == "practices/route-order"

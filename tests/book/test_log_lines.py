@@ -711,6 +711,8 @@ def test_a_line_of_ztunnel_has_its_fields(read: Read) -> None:
 def test_every_error_of_ztunnel_has_a_meaning(read: Read, data: Data) -> None:
     for item in data["ztunnel"]["errors"]:
         line = ZTUNNEL.format(level="error") + f' error="a \\"b\\": {item["contains"]}: c"'
+        if item.get("identity") is False:
+            line = re.sub(r' src\.identity="[^"]*"', "", line)
         record = one(read(line))
         assert item["contains"] in record["error"]
         assert (record["means"], record["remedies"]) == (item["means"], item.get("remedies", []))
