@@ -9,6 +9,7 @@
 
 const accessLog = (() => {
   const { NONE, fill, isNone, records } = logLines;
+  const { detailOf } = logFields;
   const REASONS = [
     "upstream_transport_failure_reason",
     "response_code_details",
@@ -106,12 +107,7 @@ const accessLog = (() => {
   function explainDetails(line, data) {
     const found = REASONS.map((key) => {
       const value = line.values[key];
-      const text = value.replace(/\s/g, "_").toLowerCase();
-      const known = data.details.find(
-        (detail) =>
-          [detail.contains].flat().some((part) => text.includes(part.toLowerCase())) &&
-          Object.entries(detail.where ?? {}).every(([key, own]) => line.values[key] === own),
-      );
+      const known = detailOf(value, line.values, data);
       const values = { host: host(line, data), code: line.values.response_code };
       const means = known && fill(known.means, values);
       return known && { value, key, means };

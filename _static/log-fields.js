@@ -49,6 +49,16 @@ const logFields = (() => {
     return filled.replace(/^[a-z]+(?= )/, (word) => word[0].toUpperCase() + word.slice(1));
   }
 
+  /* The item of `details` that explains a text with a reason, if the line has these values. */
+  function detailOf(reason, values, data) {
+    const text = reason.replace(/\s/g, "_").toLowerCase();
+    return data.details.find(
+      (detail) =>
+        [detail.contains].flat().some((part) => text.includes(part.toLowerCase())) &&
+        Object.entries(detail.where ?? {}).every(([key, own]) => values[key] === own),
+    );
+  }
+
   /* All keys of a record, with what is known of them. */
   function complete(values, data) {
     const own = (key) => (Object.hasOwn(values, key) ? values[key] : NONE);
@@ -343,5 +353,18 @@ const logFields = (() => {
     return OWN_ROUTE.test(route);
   }
 
-  return { FORMS, NONE, absent, complete, copies, fill, isOwn, isWhole, readText, START, REQUEST };
+  return {
+    FORMS,
+    NONE,
+    START,
+    REQUEST,
+    absent,
+    complete,
+    copies,
+    detailOf,
+    fill,
+    isOwn,
+    isWhole,
+    readText,
+  };
 })();

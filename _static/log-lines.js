@@ -8,7 +8,7 @@
 "use strict";
 
 const logLines = (() => {
-  const { NONE, START, REQUEST, absent, copies, fill, isOwn, isWhole, readText } = logFields;
+  const { NONE, START, REQUEST, absent, copies, detailOf, fill, isOwn, isWhole, readText } = logFields;
   const { isLast, joints, lineReader, objectScanner, unframed } = logPieces;
   const { REASON, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
   const { readBody, readMembers, readObject, readPairs, readZtunnel, readZtunnelText } = logObjects;
@@ -91,11 +91,15 @@ const logLines = (() => {
 
   // One line
 
-  /* The message that names what a line is that is not Istio's access log, or nothing. */
+  /* The message that names what a line is that is not Istio's access log, or nothing. Envoy's own
+     log does not tell on which side a handshake failed. */
   function named(line, data) {
     const beginning = line.slice(0, 2000);
     const other = data.others.find(({ pattern }) => new RegExp(pattern).test(beginning));
-    return other && { message: other.means, product: other.product };
+    const failure = beginning.includes("OPENSSL_internal") && detailOf(beginning, {}, data);
+    const host = data.verdicts["other-side"];
+    const told = failure ? [data.messages.handshake, fill(failure.means, { host })] : [];
+    return other && { message: [other.means, ...told].join(" "), product: other.product };
   }
 
   /* What a line says as it is: a list, because a line may hold several. */

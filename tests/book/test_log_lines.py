@@ -817,12 +817,43 @@ def test_lines_of_other_products_are_named(product: str, read: Read) -> None:
         assert record["message"].startswith("This ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", ""),
+        (
+            "TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: verify "
+            "cert failed: certificate has expired",
+            " In it, a handshake of TLS failed. The certificate of the other side has expired, or "
+            "one in its chain.",
+        ),
+        (
+            "TLS error: 268436501:SSL routines:OPENSSL_internal:SSLV3_ALERT_CERTIFICATE_EXPIRED",
+            " In it, a handshake of TLS failed. The other side says that the certificate of this "
+            "proxy has expired.",
+        ),
+        (
+            "TLS error: 1:SSL routines:OPENSSL_internal:SOMETHING",
+            " In it, a handshake of TLS failed. The TLS handshake with the other side failed.",
+        ),
+        ("certificate has expired, says a filter", ""),
+    ],
+)
+def test_envoys_own_log_tells_why_a_handshake_failed(words: str, said: str, read: Read) -> None:
+    for begin in ("2026-11-23T03:00:00.1Z\tdebug\t", "debug\t"):
+        [record] = read(f"{begin}envoy connection\t[C49] {words}")
+        assert (
+            record["message"] == f"This is a line of Envoy's own log, not of the access log.{said}"
+        )
+
+
 def test_each_pattern_for_other_products_has_a_line(data: Data) -> None:
     more = [
         '{"RouterName":"a@b","DownstreamStatus":502}',
         '{"level":"info","time":"2026","scope":"ads","msg":"hello"}',
         "2026/11/23 03:00:00 [error] 7#7: *1 connect() failed",
         "2026-11-23T03:00:00.1Z\twarning\tenvoy config external/envoy/x.cc:1\tgRPC closed",
+        '{"level":"debug","time":"2026","scope":"envoy client","msg":"hello"}',
         '[2020-11-23T03:00:00.1Z] "GET / HTTP/1.1" 200 - 0 9 3',
         f"{HEAD}{TAIL}outbound",
         "2026-11-23T03:00:00Z\tinfo\taccess\tsrc.addr=10.0.0.4:1",
