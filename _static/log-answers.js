@@ -16,6 +16,7 @@ const accessLog = (() => {
     "connection_termination_details",
   ];
   const GRPC = /^\/[\w.]+\/\w+$/; // a path of package, service and method
+  const UNMATCHED = "filter_chain_not_found"; // the details that connections have too
   const CELL = 200; // characters
   const CLOCKS = 1000; // milliseconds by which those of two machines may differ
   // Addresses and long numbers; a number of three digits may be an error of the system.
@@ -47,13 +48,20 @@ const accessLog = (() => {
     return data.clusters.find((known) => values.upstream_cluster.startsWith(known.starts));
   }
 
+  /* Whether a record is of a TCP connection. If the protocol was not pasted, the details tell. */
+  function isConnection({ values, kind, partly }) {
+    const { protocol, response_code: code, response_code_details: details } = values;
+    const isTold = !partly?.includes("protocol") || isNone(details) || details === UNMATCHED;
+    return !kind && protocol === NONE && ["0", NONE].includes(code) && isTold;
+  }
+
   /* What joins a line to others and counts it, and its record; explain() takes much longer. */
   function outline(record, data) {
-    const { values, kind } = record;
+    const { values } = record;
     const start = Date.parse(values.start_time) || 0;
     return {
       ...record,
-      isTcp: !kind && values.protocol === NONE && ["0", NONE].includes(values.response_code),
+      isTcp: isConnection(record),
       direction: direction(values, clusterOf(values, data)),
       flags: values.response_flags.split(",").filter((flag) => flag !== NONE),
       start,
@@ -185,7 +193,7 @@ const accessLog = (() => {
       ...values,
       by: line.direction === "unknown" ? undefined : line.direction,
       reason: isTold ? REASONS.map((key) => values[key].replace(/\s/g, "_")).join("|") : undefined,
-      kind: line.kind ? undefined : line.isTcp ? "tcp" : isGrpc ? "grpc" : "http",
+      kind: line.isTcp ? "tcp" : isGrpc ? "grpc" : "http",
       also: others.flatMap(({ flags }) => flags).join() || NONE,
       sni: isNone(name) ? "none" : isAsked ? "same" : "other",
     };
@@ -315,17 +323,20 @@ const accessLog = (() => {
   }
 
   /* For each line of a request the one whose proxy called its proxy: by their connection, or, as
-     only the last of several tries has its address in the caller's line, by the endpoint. */
+     only the last of several tries has its address in the caller's line, by the endpoint. Tunnels
+     hide the addresses of waypoints; what came before one called it. */
   function callers(lines) {
     const leaving = new Map(lines.map((line) => [line.values.upstream_local_address, line]));
     const outbound = lines.filter((line) => !line.isTcp && line.direction !== "inbound");
     const calling = new Map(outbound.map((line) => [line.values.upstream_host, line]));
+    const isBefore = (line) => (other) => other.direction !== "waypoint" && other.start <= line.start;
     const found = new Map();
     for (const line of lines) {
       const { downstream_remote_address: from, downstream_local_address: at } = line.values;
       const isEndpoint = !line.isTcp && line.direction === "inbound" && !isNone(at);
       const connected = isNone(from) ? undefined : leaving.get(from);
-      const caller = connected ?? (isEndpoint ? calling.get(at) : undefined);
+      const before = line.direction === "waypoint" ? outbound.findLast(isBefore(line)) : undefined;
+      const caller = connected ?? (isEndpoint ? calling.get(at) : before);
       if (caller && caller !== line) {
         found.set(line, caller);
       }

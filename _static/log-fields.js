@@ -11,6 +11,8 @@ const logFields = (() => {
   // The beginning of a line; or of its request, where the time is missing or has another form.
   const START = /\[?\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/;
   const REQUEST = /(?:"|^)(?:[A-Z]{3,20}|-) [^\s"]\S* (?:HTTP\/[\d.]{1,3}|-)" (?:\d{3}|0|-) /;
+  // What is left of a line, from its status on: flags, and details.
+  const REST = /^(?:\d{3}|0) (-|[A-Z]+(?:,[A-Z]+)*)(?: (\S+)|$)/;
   // What a value of each form looks like, in time that grows with its length and no faster.
   const FORMS = {
     time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$/,
@@ -272,17 +274,35 @@ const logFields = (() => {
     return readCut(line, result, data) ?? result;
   }
 
+  /* The rest of a line whose beginning is missing, with a blank behind its last value if it is just
+     status, flags and details; nothing unless it has flags or details that are known. */
+  function restOf(line, data) {
+    const [whole, flags, details = ""] = line.match(REST) ?? [];
+    const isFlag = (name) => data.flags.some(({ flag }) => flag === name);
+    const isKnown = flags === NONE ? detailOf(details, {}, data) : flags?.split(",").every(isFlag);
+    return isKnown ? (whole === line ? `${line} ` : line) : null;
+  }
+
+  /* Where a line in text format begins, the number of its first field, and the text to read;
+     nothing if none begins here. */
+  function findText(line, data) {
+    const found = line.match(START) ?? line.match(REQUEST);
+    if (found) {
+      const from = /^["[]/.test(found[0]) ? found.index + 1 : found.index;
+      return { at: found.index, from, first: START.test(line) ? 0 : 1, text: line };
+    }
+    const text = restOf(line, data);
+    const first = data.fields.findIndex(({ key }) => key === "response_code");
+    return text && { at: 0, from: 0, first, text };
+  }
+
   /* A line in text format: where it begins, and what was read; nothing if none begins here. */
   function readText(line, data) {
-    const start = line.match(START);
-    const request = start ? null : line.match(REQUEST);
-    if (!start && !request) {
+    const { at, from, first, text } = findText(line, data) ?? {};
+    if (text === undefined) {
       return null;
     }
-    const at = start ? start.index : request.index;
-    const first = start ? 0 : 1;
-    const from = /^["[]/.test((start ?? request)[0]) ? at + 1 : at;
-    const { values, ...result } = readFormats(line, from, first, data);
+    const { values, ...result } = readFormats(text, from, first, data);
     if (result.message) {
       return { ...result, at };
     }

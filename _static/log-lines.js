@@ -10,14 +10,14 @@
 const logLines = (() => {
   const { NONE, START, REQUEST, absent, copies, detailOf, fill, isOwn, isWhole, readText } = logFields;
   const { isLast, joints, lineReader, objectScanner, unframed } = logPieces;
-  const { REASON, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
+  const { REASON, attributes, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
   const { readBody, readMembers, readObject, readPairs, readZtunnel, readZtunnelText } = logObjects;
   const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, depth: 24 };
   const OBJECT = /\{\s*"/;
   // What begins an object, or an array of them, that may go on in the next lines.
   const DOCUMENT = /^[\s,[]*(\{|$)|[:=>\s][[{]$/;
   const MEMBER = /^[\w.@-]{0,64}"?[\w.@-]{1,64}"\s{0,9}:/;
-  const PAIR = /^([\w.@-]{1,64})(?::\s+|\t\s*|\s{2,})(\S.*)$/;
+  const PAIR = /^([\w.@-]{1,64})(?::\s+|\t\s*|\s*\|\s*|\s{2,})(\S.*)$/;
   // Lines that say nothing: marks of a block of code, or no letter and no digit.
   const SILENT = /^(\{(noformat|code)(:\w+)?\}|[^\p{L}\p{N}[{]*)$/u;
   const FRAME = /^\s*[│┃║¦>|]|[│┃║¦]\s*$/;
@@ -52,7 +52,8 @@ const logLines = (() => {
         }
       }
     } else if (Array.isArray(value)) {
-      for (const item of value) {
+      const object = attributes(value);
+      for (const item of object ? [object] : value) {
         yield* inside(item, data, depth + 1, seen);
       }
     } else if (isObject(value)) {

@@ -9,7 +9,7 @@ const logObjects = (() => {
   const { FORMS, NONE, absent, complete, fill } = logFields;
   const LIMIT = { depth: 8, key: 64, names: 2000 };
   // In JSON, what a client writes cannot shift a field, so it may be anything.
-  const LAX = ["word", "path", "name", "phrase", "address", "server", "text", "free"];
+  const LAX = ["word", "path", "name", "details", "phrase", "address", "server", "text", "free"];
   const ZTUNNEL = /\bsrc\.(addr|workload)\b|\bztunnel::proxy::/;
   const BODY = "upstream connect error or disconnect/reset before headers";
   const REASON = "reset reason: ";
@@ -67,7 +67,7 @@ const logObjects = (() => {
     if (timed) {
       text = String(Math.round(Number(timed[1]) * (timed[2] === "s" ? 1000 : 1)));
     }
-    const isTime = form === "time" && text.length < LIMIT.key && /\d/.test(text); // of any format
+    const isTime = form === "time" && text.length < LIMIT.key; // of any format, or made unreadable
     const isFit = isTime || LAX.includes(form) || FORMS[form].test(text);
     return isFit ? text : undefined;
   }
@@ -164,6 +164,15 @@ const logObjects = (() => {
 
   function isEarly(type) {
     return /\b(Tcp(ConnectionStart|UpstreamConnected|Periodic)|Downstream(?!End\b)[A-Z]\w+)\b/.test(type);
+  }
+
+  /* The object that a list of attributes of OpenTelemetry stands for, or nothing: each has a `key`,
+     and a `value` by the name of its type. */
+  function attributes(list) {
+    const isOne = (item) => isObject(item) && typeof item.key === "string" && isObject(item.value);
+    return list.length > 0 && list.every(isOne)
+      ? Object.fromEntries(list.map(({ key, value }) => [key, Object.values(value)[0]]))
+      : null;
   }
 
   // Parts of objects
@@ -328,6 +337,7 @@ const logObjects = (() => {
 
   return {
     REASON,
+    attributes,
     isBodyOpen,
     isEarly,
     isObject,

@@ -593,6 +593,42 @@ def test_request_through_four_proxies_is_put_in_order(decode: Decode) -> None:
     assert request["lines"][1]["number"] == request["decisive"]
 
 
+def test_what_a_gateway_passed_on_is_explained_by_the_waypoint_behind_it(decode: Decode) -> None:
+    tunnel = {"host": "envoy://connect_originate/10.0.0.5:8080", "leaves": "envoy://internal/"}
+    gateway = made(**tunnel, arrives="10.0.0.4:8443")
+    cluster = "inbound-vip|80|http|shop.shop.svc.cluster.local"
+    failed = {
+        "cluster": cluster,
+        "flags": "UC",
+        "details": "upstream_reset_before_response_started",
+    }
+    waypoint = made(**tunnel | failed, start="2026-11-23T03:00:00.001Z", client="10.0.0.9:41000")
+    [request] = decode(f"{waypoint}\n{gateway}")["requests"]
+    assert [line["number"] for line in request["lines"]] == [2, 1]
+    assert request["verdict"].startswith("Line 1 (waypoint): This proxy made the 503 itself.")
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("0 DC downstream_remote_disconnect", "The client left before"),
+        ("0 NR filter_chain_not_found", "The TCP connection was refused, or"),
+        ("0 UF,URX", "The TCP connection was refused, or"),
+    ],
+)
+def test_the_details_tell_of_what_a_line_without_a_protocol_is(
+    rest: str, said: str, decode: Decode
+) -> None:
+    assert decode(rest)["requests"][0]["verdict"].startswith(said)
+
+
+def test_the_body_of_an_answer_is_none_of_a_tcp_connection(decode: Decode) -> None:
+    body = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
+    causes = decode(body)["requests"][0]["causes"]
+    assert causes
+    assert not any("TCP connection" in cause["cause"] for cause in causes)
+
+
 def test_recorded_pair_tells_that_the_server_closed_the_connection(decode: Decode) -> None:
     path = EXAMPLES / "problems/upstream-connection-termination/2-diagnose.console"
     [request] = decode("\n".join([*decoder.lines(path)][:2]))["requests"]

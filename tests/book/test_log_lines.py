@@ -498,6 +498,13 @@ CUSTOM = {
         'upstream_cluster="outbound|80||shop"',
         'status="503"  flags="UF,URX" response_code_details="via_upstream" latency="12" '
         "upstream.cluster=outbound|80||shop other=a=b",
+        "status | 503\n flags | UF,URX\ndetails| via_upstream\nlatency | 12\n"
+        "upstream_cluster | outbound|80||shop",
+        '{"body": {}, "attributes": [{"key": "response_code", "value": {"intValue": "503"}}, '
+        '{"key": "response_flags", "value": {"stringValue": "UF,URX"}}, {"key": "duration", '
+        '"value": {"doubleValue": 12}}, {"key": "response_code_details", "value": {"stringValue": '
+        '"via_upstream"}}, {"key": "upstream_cluster", "value": {"stringValue": '
+        '"outbound|80||shop"}}]}',
         '"upstream_cluster": "outbound|80||shop",\n"status": 503,\n  "flags": "UF,URX",\n'
         '"details": "via_upstream",\n"duration": 12,',
         "response_code: 503\nresponse_flags: UF,URX\nresponse_code_details: via_upstream\n"
@@ -733,6 +740,63 @@ def test_ztunnel_writes_json_too_and_other_lines(read: Read) -> None:
     assert one(read(old + "http status: 401"))["error"] == "http status: 401"
     [record] = read("2026-11-23T03:00:00Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.4:1")
     assert record["product"] == "ztunnel"
+
+
+# Lines whose beginning is missing
+
+
+@pytest.mark.parametrize("line", [made(flags="UF,URX", details="no"), made(route="a b"), inbound()])
+def test_the_rest_of_a_line_is_read_from_its_status_on(line: str, read: Read) -> None:
+    rest = line[line.index('" 503') + 2 :]
+    record = one(read(rest))
+    missing = ["start_time", "method", "path", "protocol"]
+    assert record["partly"] == missing
+    assert record["values"] == values(line) | dict.fromkeys(missing, "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("503 UC", {"response_code": "503", "response_flags": "UC"}),
+        ("0 UF,URX", {"response_code": "0", "response_flags": "UF,URX"}),
+        (
+            "404 NR route_not_found",
+            {
+                "response_code": "404",
+                "response_flags": "NR",
+                "response_code_details": "route_not_found",
+            },
+        ),
+        (
+            "200 - via_upstream",
+            {
+                "response_code": "200",
+                "response_flags": "-",
+                "response_code_details": "via_upstream",
+            },
+        ),
+    ],
+)
+def test_a_status_with_known_flags_or_details_is_the_rest_of_a_line(
+    text: str, known: dict[str, str], read: Read
+) -> None:
+    record = one(read(text))
+    assert record["values"] == NONE | known
+    assert set(record["partly"]) == set(KEYS) - set(known)
+    assert record["note"].startswith("The line ends in field")
+
+
+@pytest.mark.parametrize(
+    "text", ["200 OK", "503 - why", "500 ERROR UC", "x 503 UC", "503", "5033 UC"]
+)
+def test_other_numbers_with_words_are_no_line(text: str, read: Read) -> None:
+    assert message(read(text)).startswith("No access log line starts here")
+
+
+def test_a_time_that_somebody_made_unreadable_hides_nothing_else(read: Read) -> None:
+    text = {"start_time": "HH:MM:SS", "response_code": 503, "response_flags": "UC"}
+    known = {key: str(value) for key, value in text.items()}
+    assert one(read(json.dumps(text)))["values"] == NONE | known
 
 
 # Lines that are not understood
