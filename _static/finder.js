@@ -14,7 +14,7 @@ const finder = (() => {
   // What a word counts by where it is, or by how sure it is; chosen by tests/book/searches.yaml.
   const POINTS = { heading: 2.3, title: 1.2, tag: 1.2, lead: 0.4, page: 0.2, similar: 0.8 };
   const CHAPTER = 1.3; // chapters before pages of reference
-  const SYMPTOM = { chapter: 3, entry: 9 }; // a body of an answer first leads to its flag
+  const SYMPTOM = { chapter: 3, entry: 9.5 }; // a body of an answer first leads to its flag
   const LENGTH = { share: 0.5, power: 0.75 }; // what long sections lose for having many words
   const LEAD = 2; // sections that tell what a page is about
   const FUZZY = { from: 4, long: 8 }; // letters of words that may differ by one letter, and by two

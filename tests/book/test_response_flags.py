@@ -125,7 +125,7 @@ def test_a_flag_has_a_recorded_line_or_a_reason_why_not(flag: Flag) -> None:
 @each_line
 def test_a_recorded_line_is_as_its_flags_say(recorded: Recorded) -> None:
     line = recorded.line
-    known = {flag.flag: flag for flag in FLAGS}
+    known = {flag.flag: flag for flag in TEXTS}
     for name in line.flags:
         assert known[name].status == "any" or line.status in known[name].status.split(", ")
         assert any(matches(pattern, line.details) for pattern in known[name].details)
