@@ -149,8 +149,13 @@ class FileCaptions(SphinxTransform):
         for block in list(self.document.findall(nodes.literal_block)):
             if block.get("language") in ("console", "text") and not commands(block.astext()):
                 block["classes"].append("output")
-            if is_shown(block, examples) and not is_captioned(block):
-                add_caption(block)
+            if is_shown(block, examples):
+                # A file that two examples share is a link in one of them, and Sphinx follows it.
+                own = examples / self.env.docname / Path(block["source"]).name
+                if own.is_symlink() and own.samefile(block["source"]):
+                    block["source"] = str(own)
+                if not is_captioned(block):
+                    add_caption(block)
 
 
 def mark_faults(app: Sphinx, document: nodes.document) -> None:
@@ -241,8 +246,7 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
     for folder in sorted(examples.glob("*/*/")):
         docname = folder.relative_to(examples).as_posix()
         for path in example_files(folder):
-            # A file that two examples share is a link, and Sphinx follows it.
-            if path.resolve() not in shown.get(docname, ()):
+            if path not in shown.get(docname, ()):
                 text = "this file is not shown in the chapter of the same name, %s"
                 warn(text, docname, subtype="unused", location=f"{path}:1")
 
