@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,8 @@ MANIFESTS = [path for example in EXAMPLES for path in example.manifests]
 CHAPTERS = {e: front_matter(ROOT / "book" / f"{e.name}.md") for e in EXAMPLES}
 FIXES = [e.folder / head["fix"] for e, head in CHAPTERS.items() if "fix" in head]
 KUBERNETES = "1.36"
+ROW = 101  # columns that a row of the PDF has in its smallest type
+WORD = re.compile(r"'[^']*'|\"[^\"]*\"|\S+")
 
 # The newest version of each group's kinds that Istio 1.31 serves, and Kubernetes 1.36.
 CURRENT = {
@@ -171,3 +174,12 @@ def first_places(lines: list[str]) -> Iterator[str]:
             found.add(key)
             is_comment = above.strip().startswith("#")
             yield " ".join([above if is_comment else "", line, below if line.endswith(":") else ""])
+
+
+@each_example
+def test_commands_are_short_enough_for_a_row_of_print(example: Example) -> None:
+    steps = chain.from_iterable(transcript.read(path).steps for path in example.transcripts)
+    lines = [line for step in steps for line in f"$ {step.command}".splitlines()]
+    # A longer one is all but one quoted word, which has no backslash.
+    long = (line for line in lines if len(line) > ROW)
+    assert [line for line in long if max(map(len, WORD.findall(line))) < ROW / 2] == []
