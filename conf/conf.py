@@ -35,6 +35,7 @@ extensions = [
     "chapter.glance",
     "chapter.numbers",
     "chapter.stamp",
+    "chapter.subjects",
     "chapter.tags",
     "data_files",
     "drawings.bars",

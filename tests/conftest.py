@@ -220,7 +220,7 @@ from sphinx.cmd.build import main
 
 names, out, *words = sys.argv[1:]
 if "pdf" not in names:
-    builder.compile_pdf = lambda *_: b""
+    builder.finish = lambda *_: b""
     builder.TypstBuilder.check = lambda *_: None
 for name in names.replace("pdf", "typst").split():
     if code := main([*words, "-d", f"{out}/doctrees", "-b", name, f"{out}/{name}"]):

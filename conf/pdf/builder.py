@@ -24,7 +24,7 @@ import mimetypes
 import os
 import re
 import shutil
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from importlib.metadata import entry_points
 from importlib.resources import files
 from itertools import chain
@@ -43,6 +43,7 @@ from sphinx.util.nodes import inline_all_toctrees
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import override
 
+from pdf.amend import UnknownShape, amended
 from pdf.check import lost, texts
 from pdf.listings import boolean, string
 from pdf.writer import PLACE, Writer
@@ -100,7 +101,7 @@ class TypstBuilder(Builder):
         code = f"{writer.write(tree)}\n{self.attachments()}\n{writer.index()}"
         source.write_text(f"{self.preamble()}#{{\n{code}\n}}\n", "utf-8")
         try:
-            pdf = compile_pdf(source, fonts)
+            pdf = finish(source, fonts, writer.stubs)
             self.check(pdf, tree)
             write_whole(source.with_suffix(".pdf"), pdf)
             source.with_suffix(".small.txt").write_text("".join(f"{row}\n" for row in writer.small))
@@ -215,6 +216,17 @@ def drawing_fault(compiler: typst.Compiler, path: str) -> str:
     except typst.TypstError as error:
         return error.message
     return ""
+
+
+def finish(source: Path, fonts: typst.Fonts, stubs: Sequence[bool]) -> bytes:
+    """Compile the file `source`, and change what the compiler has no words for.
+
+    Raises `TypstError`.
+    """
+    try:
+        return amended(compile_pdf(source, fonts), stubs)
+    except UnknownShape as error:
+        raise TypstError(f"the PDF is not as it is expected: {error}", source.name) from None
 
 
 def compile_pdf(source: Path, fonts: typst.Fonts) -> bytes:

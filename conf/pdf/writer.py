@@ -211,6 +211,7 @@ class Writer:
         self.longest = LONG_WORD
         self.in_title = False
         self.in_table = False
+        self.stubs: list[bool] = []  # of each cell below a head of a table, if its column is one
         self.small: list[str] = []  # rows of code below the smallest size, with their places
         self.part = ""  # the title of the part around
         self.explained: set[str] = set()
@@ -475,7 +476,7 @@ class Writer:
         if self.in_table and any(len(word) > self.longest for word in text.split()):
             # Readers search a table for what they have, and no viewer finds a word in two rows.
             words.insert(0, f"searchable({string(text)})")
-        return f"code({join(words)})"
+        return f"code(words: {string(text)}, {join(words)})"
 
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
@@ -584,13 +585,20 @@ class Writer:
                 texts = ", ".join(self.flow(entry) for _column, entry in row)
                 call = f"stacked(is-head: {boolean(part is nodes.thead)}, {texts})"
                 cells.append(f"table.cell({breakable}, {call}),\n")
+                self.note_stub(part, is_stub=False)
                 continue
             for column, entry in row:
                 self.longest = plan.longest(column)
                 is_head = part is nodes.thead or column < stubs
+                self.note_stub(part, is_stub=is_head)
                 cells.append(self.cell(entry, breakable, is_head=is_head) + ",\n")
         self.longest, self.in_table = before, False
         return cells
+
+    def note_stub(self, part: type[nodes.Element], *, is_stub: bool) -> None:
+        """Note whether the next cell is the header of its row, unless it is in a table's head."""
+        if part is nodes.tbody:
+            self.stubs.append(is_stub)
 
     def cell(self, entry: nodes.Element, breakable: str, *, is_head: bool) -> str:
         """Give a cell of a table."""

@@ -332,6 +332,32 @@ def test_the_index_names_every_symptom_with_the_page_that_shows_it(pdf: Pdf) -> 
         assert squeezed(symptom) in squeezed("".join(pages)), (symptom, found[1])
 
 
+SUBJECTS = """
+preStop terminationGracePeriodSeconds idleTimeout holdApplicationUntilProxyStarts
+EXIT_ON_ZERO_ACTIVE_CONNECTIONS PILOT_DEBOUNCE_AFTER ENABLE_NATIVE_SIDECARS
+sidecar.istio.io/nativeSidecar proxy.istio.io/config
+TCPRoute Telemetry EnvoyFilter DestinationRule ServiceEntry PeerAuthentication
+"""
+
+
+def test_the_index_has_subjects_with_pages_that_name_them(pdf: Pdf) -> None:
+    index = " ".join(pdf.texts[start_of("Index", pdf) :])
+    for subject in SUBJECTS.split():
+        found = re.search(rf"(?<![\w.]){re.escape(subject)}((?:, \d+)+)", index)
+        assert found, subject
+        for page in map(int, found[1].split(", ")[1:]):
+            # The place is before a paragraph, whose end can be overleaf.
+            near = squeezed("".join(pdf.texts[page - 1 : page + 1]))
+            assert subject in near, (subject, page)
+
+
+def test_the_index_has_commands_below_their_programs_and_tags(pdf: Pdf) -> None:
+    index = " ".join(pdf.texts[start_of("Index", pdf) :])
+    assert re.search(r"istioctl admin, \d+ analyze, \d+", index)
+    assert re.search(r"kubectl apply, \d+", index)
+    assert re.search(r"worker threads, \d+", index)
+
+
 def test_pictures_have_a_description(pdf: Pdf) -> None:
     figures = list(pdf.structure("/Figure"))
     assert len(figures) > 4

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from docutils.nodes import Element, Text
+from pdf.amend import UnknownShape, amended
 from pdf.builder import font_folders, with_axes
 from pdf.listings import break_points, groups
 from pdf.writer import CALLS, SILENT, TRANSPARENT, Writer
@@ -647,6 +648,48 @@ def test_paper_and_sides_can_be_chosen(page: Callable[..., Book]) -> None:
     assert book.pdf.pages[0].mediabox.upper_right == (612, 792)
     starts = [n for n, text in enumerate(book.pdf.pages, 1) if "Words." in text.extract_text()]
     assert starts == [3, 5]
+
+
+def tags(pdf: PdfReader) -> Iterator[tuple[str, Any]]:
+    """Each tag for screen readers, in the order of the text, with its attributes."""
+
+    def below(node: Any) -> Iterator[tuple[str, Any]]:
+        node = node.get_object()
+        if isinstance(node, ArrayObject):
+            for child in node:
+                yield from below(child)
+        elif isinstance(node, DictionaryObject) and "/S" in node:
+            yield str(node["/S"]), node.get("/A")
+            yield from below(node.get("/K", ArrayObject()))
+
+    root: Any = pdf.root_object["/StructTreeRoot"]
+    yield from below(root["/K"])
+
+
+def test_code_and_heads_of_rows_are_tagged_so(page: Callable[..., Book]) -> None:
+    table = "```{list-table}\n:stub-columns: 1\n\n* - Row\n  - `cell`\n* - Row\n  - Cell\n```\n"
+    found = list(tags(page(f"# Title\n\n{table}\n```yaml\na: b\n```\n").pdf))
+    assert [kind for kind, _ in found].count("/Code") == 2
+    kinds = [kind for kind, _ in found if kind in ("/TH", "/TD")]
+    assert kinds == ["/TH", "/TD", "/TH", "/TD"]
+    heads = [attributes[0] for kind, attributes in found if kind == "/TH"]
+    assert {head["/Scope"] for head in heads} == {"/Row"}
+
+
+def test_the_outline_is_open_at_the_start(sample: Book) -> None:
+    assert sample.pdf.page_mode == "/UseOutlines"
+    outlines: Any = sample.pdf.root_object["/Outlines"]
+    first, counts = outlines["/First"], []
+    while first is not None:
+        counts.append(first.get("/Count", 0))
+        first = first.get("/Next")
+    assert min(counts) >= 0
+    assert outlines["/Count"] == len(counts) + sum(counts)
+
+
+def test_a_pdf_of_another_shape_is_refused() -> None:
+    with pytest.raises(UnknownShape, match="no trailer"):
+        amended(b"%PDF-1.7", [])
 
 
 def test_an_error_of_the_compiler_names_the_chapter(page: Callable[..., Book]) -> None:
