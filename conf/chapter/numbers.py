@@ -28,6 +28,8 @@ def count_chapters(env: BuildEnvironment) -> None:
     for place, page in enumerate(numbered, start=1):
         sections = env.toc_secnumbers[page]
         sections.update({name: (place, *number[1:]) for name, number in sections.items() if number})
+        # Where a title stands alone, as in a tab of the browser, a number says nothing.
+        env.titles[page].attributes.pop("secnumber", None)
         for link in env.tocs[page].findall(nodes.reference):
             if sections.get(link["anchorname"]):
                 link["secnumber"] = sections[link["anchorname"]]

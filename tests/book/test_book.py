@@ -15,7 +15,7 @@ import pytest
 import searching
 import weights
 import yaml
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from chapter.examples import is_row
 from chapter.stamp import stamp_text
 from conftest import front_matter, run_sphinx
@@ -202,6 +202,22 @@ def test_every_page_has_one_title_and_says_its_language(pages: dict[Path, Beauti
         assert len(page.select("h1")) == 1, path
         assert len(page.select("main")) == 1, path
         assert page.select("html[lang]"), path
+
+
+def test_chapters_are_numbered_through_the_book(pages: dict[Path, BeautifulSoup]) -> None:
+    for path, page in pages.items():
+        links = page.select(".bd-sidebar-primary .bd-links a.reference.internal")
+        numbers = [link.get_text().partition(".")[0] for link in links if is_chapter(link)]
+        assert len(numbers) > len(CHAPTERS) or path.name == "404.html"
+        assert numbers == [str(number + 1) for number in range(len(numbers))]
+        if own := page.select_one(".bd-sidebar-primary .current > a.current"):
+            assert page.select_one("h1 .section-number").get_text().strip() in own.get_text()  # type: ignore[union-attr]
+        assert not re.match(r"\d+\.", page.title.get_text() if page.title else "")
+
+
+def is_chapter(link: Tag) -> bool:
+    """Whether a link of the navigation is one of a chapter, not of a part."""
+    return re.match(r"\d+\. ", link.get_text()) is not None
 
 
 def test_every_chapter_describes_itself_to_search_engines_and_cards(
