@@ -11,8 +11,8 @@ const logFields = (() => {
   // The beginning of a line; or of its request, where the time is missing or has another form.
   const START = /\[?\d{4}-\d\d-\d\dT[^\]\s"]{1,30}\] "/;
   const REQUEST = /(?:"|^)(?:[A-Z]{3,20}|-) [^\s"]\S* (?:HTTP\/[\d.]{1,3}|-)" (?:\d{3}|0|-) /;
-  // What is left of a line, from its status on: flags, and details.
-  const REST = /^(?:\d{3}|0) (-|[A-Z]+(?:,[A-Z]+)*)(?: (\S+)|$)/;
+  // What is left of a line, from its status on, or from its flags on: flags, and details.
+  const REST = /^(?:[^"]{0,2000}HTTP\/[\d.]{1,3}" )?((?:\d{3}|0) )?(-|[A-Z]+(?:,[A-Z]+)*)(?: (\S+)|$)/;
   // What a value of each form looks like, in time that grows with its length and no faster.
   const FORMS = {
     time: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$/,
@@ -231,7 +231,7 @@ const logFields = (() => {
   /* Whether a bracket is open at the end: a format with blanks in the details was cut at one. */
   function isOpen(text) {
     const count = (mark) => text.split(mark).length;
-    return count("{") > count("}") || count("[") > count("]");
+    return ["{}", "[]", "()"].some(([open, close]) => count(open) > count(close));
   }
 
   /* What can be said of a line that ends too early: the fields that are whole, if the flags are
@@ -243,7 +243,7 @@ const logFields = (() => {
     }
     const details = "response_code_details";
     const cut = line.slice(line.lastIndexOf(" ") + 1);
-    const isWhole = data.fields[index].key === details && /\}$/.test(cut) && !isOpen(cut);
+    const isWhole = data.fields[index].key === details && /[})]$/.test(cut) && !isOpen(cut);
     const known = isWhole ? { ...values, [details]: cut } : values;
     return { values: known, note: result.message, isCut: true };
   }
@@ -274,13 +274,20 @@ const logFields = (() => {
     return readCut(line, result, data) ?? result;
   }
 
-  /* The rest of a line whose beginning is missing, with a blank behind its last value if it is just
-     status, flags and details; nothing unless it has flags or details that are known. */
+  /* The rest of a line whose beginning is missing: {at, key, text}, with the place and the key of
+     its first field, and a blank behind its last value if it is just status, flags and details;
+     nothing unless it has flags that are known, or details, which it needs if it has no status. */
   function restOf(line, data) {
-    const [whole, flags, details = ""] = line.match(REST) ?? [];
+    const [whole, code, flags = "", details = ""] = line.match(REST) ?? [];
     const isFlag = (name) => data.flags.some(({ flag }) => flag === name);
-    const isKnown = flags === NONE ? detailOf(details, {}, data) : flags?.split(",").every(isFlag);
-    return isKnown ? (whole === line ? `${line} ` : line) : null;
+    const isKnown = flags !== NONE && flags.split(",").every(isFlag);
+    const isDetailed = Boolean(details && detailOf(details, {}, data));
+    if (!(code ? isKnown || (flags === NONE && isDetailed) : isKnown && isDetailed)) {
+      return null;
+    }
+    const at = whole.length - [code, flags, details && ` ${details}`].join("").length;
+    const key = code ? "response_code" : "response_flags";
+    return { at, key, text: whole === line ? `${line} ` : line };
   }
 
   /* Where a line in text format begins, the number of its first field, and the text to read;
@@ -291,9 +298,9 @@ const logFields = (() => {
       const from = /^["[]/.test(found[0]) ? found.index + 1 : found.index;
       return { at: found.index, from, first: START.test(line) ? 0 : 1, text: line };
     }
-    const text = restOf(line, data);
-    const first = data.fields.findIndex(({ key }) => key === "response_code");
-    return text && { at: 0, from: 0, first, text };
+    const { at, key, text } = restOf(line, data) ?? {};
+    const first = data.fields.findIndex((field) => field.key === key);
+    return text && { at, from: at, first, text };
   }
 
   /* A line in text format: where it begins, and what was read; nothing if none begins here. */
@@ -344,13 +351,15 @@ const logFields = (() => {
   }
 
   /* A line as it may have been before it was copied: without the marks of HTML, of word processors,
-     of CSV and of strings in JSON, without further blanks. Each is made from the one before. */
+     of CSV, of strings in JSON and of tables, without further blanks. Each is made from the one
+     before. */
   function* copies(line) {
     const steps = [
       unescaped,
       typed,
       (text) => text.replaceAll('""', '"'),
       (text) => text.replace(/\\(["\\/|])/g, "$1"),
+      (text) => (/^\s*\|\s/.test(text) ? text.replace(/(^|\s+)\|(\s+|$)/g, " ").trim() : text),
       single,
     ];
     let text = line;

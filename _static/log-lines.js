@@ -12,12 +12,14 @@ const logLines = (() => {
   const { isLast, joints, lineReader, objectScanner, unframed } = logPieces;
   const { REASON, attributes, isBodyOpen, isEarly, isObject, isZtunnel } = logObjects;
   const { readBody, readMembers, readObject, readPairs, readZtunnel, readZtunnelText } = logObjects;
-  const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, depth: 24 };
+  const LIMIT = { characters: 200000, document: 2000000, joined: 20000, pieces: 60, rows: 10000, depth: 24 };
   const OBJECT = /\{\s*"/;
   // What begins an object, or an array of them, that may go on in the next lines.
   const DOCUMENT = /^[\s,[]*(\{|$)|[:=>\s][[{]$/;
   const MEMBER = /^[\w.@-]{0,64}"?[\w.@-]{1,64}"\s{0,9}:/;
-  const PAIR = /^([\w.@-]{1,64})(?::\s+|\t\s*|\s*\|\s*|\s{2,})(\S.*)$/;
+  const PAIR = /^(?:\| *)?([\w.@-]{1,64})(?::\s+|\t\s*|\s*\|\s*|\s{2,})(\S.*?)(?:\s*\|)?$/;
+  // What stands below the names of a table's columns.
+  const RULE = /^\|?(\s*:?-+:?\s*\|)+(\s*:?-+:?)?\s*$/;
   // Lines that say nothing: marks of a block of code, or no letter and no digit.
   const SILENT = /^(\{(noformat|code)(:\w+)?\}|[^\p{L}\p{N}[{]*)$/u;
   const FRAME = /^\s*[│┃║¦>|]|[│┃║¦]\s*$/;
@@ -280,10 +282,10 @@ const logLines = (() => {
     return found ? [found] : results;
   }
 
-  /* How many of the next lines are like the first one, with a key and a value. */
-  function countLike(pattern, lines) {
+  /* How many of the next lines are like the first one, such as with a key and a value. */
+  function countLike(pattern, lines, limit = LIMIT.pieces) {
     let count = 0;
-    while (count < LIMIT.pieces && pattern.test((lines.peek(count)?.text ?? "").trimStart())) {
+    while (count < limit && pattern.test((lines.peek(count)?.text ?? "").trimStart())) {
       count += 1;
     }
     return count;
@@ -297,6 +299,30 @@ const logLines = (() => {
     const pairs = () => Object.fromEntries(texts.map((text) => text.match(PAIR).slice(1)));
     const result = isJson ? readPart(texts.join("\n"), data) : readObject(pairs(), data);
     yield* result ? [{ prefix: "", ...result }] : taken.flatMap(({ text }) => readLine(text, data));
+  }
+
+  /* The cells of a row of a table in Markdown. Bars in the name of a cluster have no blanks. */
+  function cells(row) {
+    const inner = row.replace(/^\s*\|/, "").replace(/\|\s*$/, "");
+    return ` ${inner} `.split(/(?<=\s)\|(?=\s)/).map((cell) => cell.trim().replace(/^`(.*)`$/, "$1"));
+  }
+
+  /* The same for a table in Markdown: with a line in each row, or with a key and a value in each. */
+  function* readTable(lines, data) {
+    const names = cells(lines.take(2)[0].text);
+    const rows = lines.take(countLike(/\|/, lines, LIMIT.rows));
+    const table = rows.map(({ text }) => cells(text));
+    const whole = names.length === 2 && readObject(Object.fromEntries(table), data);
+    if (whole) {
+      yield { prefix: "", ...whole };
+      return;
+    }
+    for (const [i, line] of rows.entries()) {
+      const pairs = names.map((name, column) => [name, table[i][column] ?? NONE]);
+      const result = readObject(Object.fromEntries(pairs), data);
+      const results = result ? [{ prefix: "", ...result }] : readLine(line.text, data);
+      yield* results.map((one) => ({ ...one, line }));
+    }
   }
 
   /* The same for lines that begin an object or an array of JSON. */
@@ -351,6 +377,9 @@ const logLines = (() => {
     if (DOCUMENT.test(text) && !START.test(text)) {
       return readDocument;
     }
+    if (text.includes("|") && !START.test(text) && RULE.test(lines.peek(1)?.text ?? "")) {
+      return readTable;
+    }
     return isLoose(MEMBER) || isLoose(PAIR) ? readLoose : readNext;
   }
 
@@ -371,14 +400,14 @@ const logLines = (() => {
         continue;
       }
       for (const result of read(lines, data)) {
-        const { number } = line;
-        if (result.isUnknown && around.some((pattern) => pattern.test(line.text))) {
+        const from = result.line ?? line;
+        if (result.isUnknown && around.some((pattern) => pattern.test(from.text))) {
           continue;
         }
         // An exception tells its reason more than once.
         const same = result.kind === "body" ? JSON.stringify(result.values) : "";
         if (same === "" || same !== body) {
-          yield result.message ? failed(result, line) : { number, ...shown(result) };
+          yield result.message ? failed(result, from) : { number: from.number, ...shown(result) };
         }
         body = same || (result.isUnknown ? body : "");
       }

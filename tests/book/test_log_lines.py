@@ -742,6 +742,46 @@ def test_ztunnel_writes_json_too_and_other_lines(read: Read) -> None:
     assert record["product"] == "ztunnel"
 
 
+# Tables in Markdown
+
+
+ROWS = {
+    "bars": "| {} | {} | {} |".format,
+    "bars between": "{} | {} | {}".format,
+    "code": "| `{}` | `{}` | `{}` |".format,
+    "width": "|  {:<8} |{:>8} | {:<60}|".format,
+}
+CELLS = ("response_code", "response_flags", "response_code_details")
+
+
+@pytest.mark.parametrize("way", ROWS)
+@pytest.mark.parametrize("rule", ["|---|:-:|--:|", "-- | -- | --"])
+def test_each_row_of_a_table_is_a_line(way: str, rule: str, read: Read) -> None:
+    details = "upstream_reset_before_response_started{overflow}"
+    rows = [CELLS, ("503", "UO", details), ("404", "NR", "route_not_found")]
+    head, *lines = [ROWS[way](*row) for row in rows]
+    records = read("\n".join(["Look:", head.replace("`", ""), rule, *lines, "", "503 UH"]))
+    assert [record["number"] for record in records] == [1, 4, 5, 7]
+    assert [
+        [record["values"][key] for key in CELLS] for record in records if "values" in record
+    ] == [["503", "UO", details], ["404", "NR", "route_not_found"], ["503", "UH", "-"]]
+
+
+def test_a_cell_of_a_table_may_hold_a_line(read: Read) -> None:
+    line = made(cluster="outbound\\|80\\|v1\\|shop")
+    records = read(f"| log |\n|--|\n| {line} |\n| and more |")
+    assert [record["number"] for record in records] == [3, 4]
+    assert records[0]["values"] == values(made(cluster="outbound|80|v1|shop"))
+    assert records[1]["message"].startswith("No access log line starts here")
+
+
+@pytest.mark.parametrize("head", ["| Field | Value |\n|---|---|\n", ""])
+def test_a_table_may_have_a_field_in_each_row(head: str, read: Read) -> None:
+    known = {"response_code": "503", "response_flags": "UF", "upstream_host": "10.0.0.5:80"}
+    rows = "\n".join(f"| {key} | {value} |" for key, value in known.items())
+    assert one(read(head + rows))["values"] == NONE | known
+
+
 # Lines whose beginning is missing
 
 
@@ -751,6 +791,14 @@ def test_the_rest_of_a_line_is_read_from_its_status_on(line: str, read: Read) ->
     record = one(read(rest))
     missing = ["start_time", "method", "path", "protocol"]
     assert record["partly"] == missing
+    assert record["values"] == values(line) | dict.fromkeys(missing, "-")
+
+
+@pytest.mark.parametrize("cut", [3, 5, 8, 11])
+def test_the_beginning_of_the_request_may_be_missing(cut: int, read: Read) -> None:
+    line = made(request="POST /v1/a HTTP/1.1")
+    record = one(read(line[line.index("POST") + cut :]))
+    missing = ["start_time", "method", "path", "protocol"]
     assert record["values"] == values(line) | dict.fromkeys(missing, "-")
 
 
@@ -765,6 +813,28 @@ def test_the_rest_of_a_line_is_read_from_its_status_on(line: str, read: Read) ->
                 "response_code": "404",
                 "response_flags": "NR",
                 "response_code_details": "route_not_found",
+            },
+        ),
+        (
+            "NR filter_chain_not_found",
+            {"response_flags": "NR", "response_code_details": "filter_chain_not_found"},
+        ),
+        (
+            "| 503 | UC | upstream_reset_before_response_started{connection_termination} |",
+            {
+                "response_code": "503",
+                "response_flags": "UC",
+                "response_code_details": "upstream_reset_before_response_started"
+                "{connection_termination}",
+            },
+        ),
+        (
+            "0 DC downstream_local_disconnect(filter_chain_is_being_removed)",
+            {
+                "response_code": "0",
+                "response_flags": "DC",
+                "response_code_details": "downstream_local_disconnect"
+                "(filter_chain_is_being_removed)",
             },
         ),
         (
@@ -787,7 +857,11 @@ def test_a_status_with_known_flags_or_details_is_the_rest_of_a_line(
 
 
 @pytest.mark.parametrize(
-    "text", ["200 OK", "503 - why", "500 ERROR UC", "x 503 UC", "503", "5033 UC"]
+    "text",
+    [
+        *["200 OK", "503 - why", "500 ERROR UC", "x 503 UC", "503", "5033 UC"],
+        *["NR", "NR found nothing", "- via_upstream", "NO route_not_found", "| UC | 503 |"],
+    ],
 )
 def test_other_numbers_with_words_are_no_line(text: str, read: Read) -> None:
     assert message(read(text)).startswith("No access log line starts here")
