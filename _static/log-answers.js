@@ -148,10 +148,13 @@ const accessLog = (() => {
       const isSilent = line.values.bytes_received === "0" && line.values.bytes_sent === "0";
       return say(isSilent ? "tcp-silent" : "tcp");
     }
-    if (line.flags.some((flag) => ["DC", "DR"].includes(flag))) {
+    const isLocal = isClosedHere(line);
+    if (!isLocal && line.flags.some((flag) => ["DC", "DR"].includes(flag))) {
       return say("client");
     }
-    if (details.startsWith("upstream_reset_after_response_started")) {
+    // No proxy makes a 101 itself.
+    const isBegun = isLocal ? Number(code) > 0 : code === "101" && line.flags.some(isSide("proxy"));
+    if (isBegun || details.startsWith("upstream_reset_after_response_started")) {
       return because("cut");
     }
     if (details === "via_upstream") {
@@ -162,6 +165,9 @@ const accessLog = (() => {
         return say("retried");
       }
       return because(isCut ? "cut" : isUnclear ? "upstream-error" : name);
+    }
+    if (code === NONE && line.partly?.includes("response_code") && reason) {
+      return reason;
     }
     if (code === "0" || code === NONE) {
       return because("nothing");
@@ -376,6 +382,11 @@ const accessLog = (() => {
     return line.values.response_code_details === "via_upstream";
   }
 
+  /* Whether this proxy, and no client, ended the connection. */
+  function isClosedHere(line) {
+    return line.values.response_code_details.startsWith("downstream_local_disconnect");
+  }
+
   /* The line that tells who made the answer which the front line's downstream got. */
   function decisive(lines) {
     let line = front(lines);
@@ -386,8 +397,11 @@ const accessLog = (() => {
     for (let count = 1; count < lines.length; count += 1) {
       const next = callees.get(line);
       // A connection that a proxy ended is the reason of what its other end says of it.
-      const isReason = next?.isTcp ? isFaulty(next) && !isPassedOn(line) : isPassedOn(line);
-      if (!next || !isReason) {
+      if (!next) {
+        break;
+      }
+      const isEnd = next.isTcp ? isFaulty(next) : isClosedHere(next);
+      if (isPassedOn(line) ? next.isTcp : !isEnd) {
         break;
       }
       line = next;
@@ -421,12 +435,13 @@ const accessLog = (() => {
         break;
       }
     }
-    const answering = new Set(lines.filter(isAnswered).map(upstream));
+    const answering = new Map(lines.filter(isPassedOn).map((line) => [upstream(line), "failed"]));
+    lines.filter(isAnswered).forEach((line) => answering.set(upstream(line), "answered"));
     const requests = [];
     for (const group of yield* joined(lines)) {
       const ordered = inOrder(group);
       const line = decisive(ordered);
-      const rest = answering.has(upstream(line)) ? "answered" : "none";
+      const rest = answering.get(upstream(line)) ?? "none";
       requests.push({ lines: ordered, decisive: line, rest });
       yield;
     }

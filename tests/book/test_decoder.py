@@ -247,6 +247,19 @@ LATE = "upstream_reset_after_response_started{connection_termination}"
         (made(code="200", flags="UC", details=LATE), "10.0.0.5:8080 began to answer 200"),
         (made(code="200", flags="UPE"), "10.0.0.5:8080 began to answer 200, and then"),
         (made(code="0", flags="DC", details="downstream_remote_disconnect"), "The client left"),
+        (
+            made(code="0", flags="DC", details="downstream_local_disconnect"),
+            "No status was sent. This proxy closed the client's connection.",
+        ),
+        (
+            made(flags="DC", details="downstream_local_disconnect(filter_chain_is_being_removed)"),
+            "10.0.0.5:8080 began to answer 503, and then the exchange broke off. This proxy closed",
+        ),
+        (
+            made(code="101", flags="SI", details="stream_idle_timeout"),
+            "10.0.0.5:8080 began to answer 101, and then the exchange broke off. Nothing moved",
+        ),
+        ("UC upstream_reset_before_response_started", "The connection or stream to the upstream"),
         (made(code="200", details="direct_response"), "This proxy made the 200 itself. A route"),
         (made(code="302", flags="UAEX", details="ext_authz_denied"), "This proxy sent the 302, "),
         (made(code="200", flags="RFCF", details=""), "This proxy sent the 200 from its cache."),
@@ -447,6 +460,13 @@ def test_connection_belongs_to_the_last_request_on_it(decode: Decode) -> None:
     assert order(answer) == [[3, 1], [2]]
     # It ended without a fault, so it is not the reason.
     assert [request["decisive"] for request in answer["requests"]] == [3, 2]
+
+
+def test_proxy_that_closed_the_connection_is_the_reason_of_the_reset(decode: Decode) -> None:
+    for why, decisive in (("local_disconnect", 2), ("remote_disconnect", 1)):
+        server = inbound(code="0", flags="DC", details=f"downstream_{why}", id="7")
+        [request] = decode(f"{BROKEN}\n{server}")["requests"]
+        assert request["decisive"] == decisive
 
 
 def test_address_that_is_used_again_is_another_connection(decode: Decode) -> None:
