@@ -24,7 +24,7 @@ const logFields = (() => {
     flags: /^(-|[A-Z]+(,[A-Z]+)*)$/,
     details: /^(-|[A-Za-z][^\s"]*|)$/,
     phrase: /^(-|[A-Za-z]([^"]*[^\s"-])?)$/,
-    address: /^(-|[^\s"]+:\d+|[/@][^\s"]*|envoy:[^\s"]+|)$/,
+    address: /^(-|[^\s"]*:\d+|[/@][^\s"]*|envoy:[^\s"]+|)$/,
     server: /^[^\s":|=]*$/,
     text: /^[^"]*$/,
     free: /^[^]*$/,

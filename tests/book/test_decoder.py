@@ -320,6 +320,7 @@ def value(answer: dict[str, Any], key: str) -> str:
         ("upstream_host", "host", "/var/run/shop.sock"),
         ("upstream_host", "host", "envoy://connect_originate/10.0.0.5:8080"),
         ("downstream_remote_address", "client", "[::1]:50000"),
+        ("downstream_remote_address", "client", ":0"),
         ("user_agent", "agent", 'a "quoted" name'),
         ("user_agent", "agent", "🦊 [2026-11-23T03:00:00.000Z] <script>"),
         ("route_name", "route", "my own route"),

@@ -955,6 +955,13 @@ def test_lines_of_other_products_are_named(product: str, read: Read) -> None:
         assert record["message"].startswith("This ")
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_logs_of_programs_in_json_are_named(indent: int | None, read: Read) -> None:
+    said = {"level": "info", "time": "2026", "scope": "ztunnel::state", "message": "no"}
+    [record] = read(json.dumps(said, indent=indent))
+    assert record["message"].startswith("This is a line of a program's log in JSON")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
