@@ -45,7 +45,7 @@ class Mention(NamedTuple):
 
 
 class SubjectIndex(SphinxPostTransform):
-    """Puts a place before what names a subject, and an entry into the index."""
+    """Puts a place beside what names a subject, and an entry into the index."""
 
     default_priority = 500
     formats = ("typst",)
@@ -68,14 +68,15 @@ class SubjectIndex(SphinxPostTransform):
                 self.add(subject, mention, f"subject-{number}", is_main=main)
 
     def add(self, subject: str, mention: Mention, name: str, *, is_main: bool) -> None:
-        """Put an entry into the index, and the place that it leads to before a node."""
-        target = nodes.target("", "", ids=[name])
-        if isinstance(mention.node, addnodes.start_of_file):
-            mention.node.insert(0, target)
-        else:
-            node = outermost(mention.node)
-            assert node.parent is not None
-            node.parent.insert(node.parent.index(node), target)
+        """Put an entry into the index, and the place that it leads to beside a node."""
+        node = mention.node
+        if isinstance(node, addnodes.start_of_file):
+            # Below its title: what stands before that is on the page before.
+            node = next(node.findall(nodes.title))
+        node = outermost(node)
+        assert node.parent is not None
+        place = node.parent.index(node) + isinstance(node, nodes.title)
+        node.parent.insert(place, nodes.target("", "", ids=[name]))
         entry = ("single", subject, name, "main" if is_main else "", None)
         self.env.domains.index_domain.entries.setdefault(mention.docname, []).append(entry)
 

@@ -227,6 +227,14 @@ def test_the_contents_name_every_chapter(pdf: Pdf) -> None:
         assert re.search(rf"{re.escape(words)}[. ]+{page + 1}\b", contents), words
 
 
+def test_a_part_gives_the_pages_on_which_its_chapters_begin(pdf: Pdf) -> None:
+    for part, chapters in parts():
+        opening = pdf.texts[start_of(part, pdf)]
+        for chapter in map(title, chapters):
+            words = re.escape(chapter.partition(" ")[2])
+            assert re.search(rf"{words}[. ]+{start_of(chapter, pdf) + 1}\b", opening), chapter
+
+
 def test_every_page_but_the_first_two_has_its_number(pdf: Pdf) -> None:
     numbers = [page.get_text_bounded(500, 30, 560, 50) for page in pdf.read]
     assert [number.strip() for number in numbers] == ["", "", *map(str, range(3, len(numbers) + 1))]
