@@ -197,8 +197,10 @@ def text(flag: Flag) -> str:
     lines += [""]
     lines += [f"**{_('Usual causes')}**", ""]
     for number, each in enumerate(flag.causes, 1):
-        lines += [f"{number}. {each.cause}"]
-        lines += [f"   - {label} {words}" for label, words in steps(each)]
+        head = f"{number}. "
+        lines += [head + each.cause]
+        # What is not below the cause's first letter ends the list.
+        lines += [f"{'':{len(head)}}- {label} {words}" for label, words in steps(each)]
     lines += [""]
     if flag.unplayed:
         lines += [_("No line with this flag is recorded: {why}").format(why=flag.unplayed)]

@@ -15,6 +15,7 @@ from conftest import run_sphinx
 from data_files import Fault
 from lab.paths import EXAMPLES, ROOT
 from lab.proxy.envoy import binary
+from markdown_it import MarkdownIt
 from reference import access_log, response_flags
 from reference.response_flags import Flag, Recorded
 
@@ -115,6 +116,16 @@ def test_each_cause_says_what_to_do_and_asks_only_for_what_a_line_has(flag: Flag
             for condition in asked.values():
                 for text in condition if isinstance(condition, list) else [condition]:
                     re.compile(text.removeprefix("!"))
+
+
+@pytest.mark.parametrize("flag", TEXTS, ids=lambda flag: flag.flag)
+def test_the_causes_of_a_flag_are_one_list_with_what_to_do_below_each(flag: Flag) -> None:
+    lists = [
+        token for token in MarkdownIt().parse(response_flags.text(flag)) if "list_o" in token.type
+    ]
+    causes = [token.level for token in lists if token.type == "ordered_list_open"]
+    steps = [token.level for token in lists if token.type == "bullet_list_open"]
+    assert (causes, steps) == ([0], [0, *[2] * len(flag.causes)])
 
 
 @each_flag
