@@ -132,7 +132,8 @@ def drawn_line(hop: Hop, place: int, y: int) -> Iterator[str]:
         top = y + (2.2 + 2 * below) * LINE
         if connection == 1:  # both lines tell of the connection between the proxies
             box = f'x="{x - ARROW / 2}" y="{top - 12}" width="{ARROW}" height="{2 * LINE}"'
-            yield f'<rect {box} fill="{SAME}"/>'
+            # Yellow alone would be white in print.
+            yield f'<rect {box} fill="{SAME}" stroke="#555" stroke-dasharray="3 2"/>'
         yield text(x, top, name)
         yield text(x, top + LINE - 1, getattr(hop, name), font=MONO)
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import unsaid
-from drawings.hops import Hop, drawing, in_words, read
+from drawings.hops import SAME, Hop, drawing, in_words, read
 from lab.files.transcript import parse
 from lab.paths import EXAMPLES
 
@@ -49,6 +49,15 @@ def test_the_drawing_and_its_words_hold_every_address_and_escape_names() -> None
     addresses = {"10.0.0.1:200", "10.9.0.1:80", "10.0.0.1:100", "10.0.0.2:8080"}
     assert {"<shop>", "upstream_cluster inbound|8080||"} | addresses <= {*texts}
     assert all(address in in_words(client, server) for address in addresses)
+
+
+def test_what_both_lines_tell_is_marked_without_colour_too() -> None:
+    client, server = read(parse(TRANSCRIPT, Path()))
+    svg = ElementTree.fromstring(drawing(client, server))  # noqa: S314 (our own)
+    boxes = [item for item in svg if item.tag.endswith("rect") and item.get("fill") == SAME]
+    dashed = [item for item in svg if item.get("stroke-dasharray")]
+    assert boxes == dashed
+    assert len(boxes) == 4
 
 
 def test_the_recorded_lines_are_those_of_one_connection() -> None:
