@@ -127,6 +127,9 @@ class TypstBuilder(Builder):
             wrapper["caption"] = toctree["caption"]
             tree += wrapper
         tree = inline_all_toctrees(self, set(), root, tree, str, [root])
+        for file in tree.findall(addnodes.start_of_file):
+            for child in file.children:
+                child.parent = file  # which Sphinx leaves as it was
         self.env.resolve_references(tree, root, self)
         return tree
 

@@ -5,7 +5,7 @@ Words of code stay whole as far as the page allows it: a reader searches for the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
@@ -61,11 +61,12 @@ def placed(group: nodes.tgroup) -> list[list[tuple[int, nodes.Element]]]:
     """The cells of each row, each with the number of its column: above it a cell may span rows."""
     taken: dict[int, int] = {}  # rows that a cell above still spans, by columns
     rows = []
-    for row in group.findall(nodes.row):
+    for row in rows_of(group):
         column = 0
         cells: list[tuple[int, nodes.Element]] = []
         spanned, taken = taken, {place: left - 1 for place, left in taken.items() if left > 1}
-        for entry in row.findall(nodes.entry):
+        for entry in row.children:
+            assert isinstance(entry, nodes.entry)
             while column in spanned:
                 column += 1
             cells.append((column, entry))
@@ -75,6 +76,13 @@ def placed(group: nodes.tgroup) -> list[list[tuple[int, nodes.Element]]]:
                 column += 1
         rows.append(cells)
     return rows
+
+
+def rows_of(group: nodes.tgroup) -> Iterator[nodes.row]:
+    """The rows of a table, but not those of tables in its cells."""
+    for part in group.children:
+        if isinstance(part, (nodes.thead, nodes.tbody)):
+            yield from (row for row in part.children if isinstance(row, nodes.row))
 
 
 def layout(group: nodes.tgroup, given: Sequence[float] | None, *, is_narrow: bool) -> Layout:

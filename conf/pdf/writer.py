@@ -574,7 +574,7 @@ class Writer:
         self, group: nodes.tgroup, part: type[nodes.Element], plan: tables.Layout, stubs: int
     ) -> list[str]:
         """Give the cells in a `part` of a table, each with a comma after it."""
-        cells, before = [], self.longest
+        cells, before = [], (self.longest, self.in_table)
         self.in_table = True
         for row, height in zip(tables.placed(group), plan.lines, strict=True):
             if not row or not is_inside(row[0][1], (part,), group):
@@ -590,9 +590,9 @@ class Writer:
             for column, entry in row:
                 self.longest = plan.longest(column)
                 is_head = part is nodes.thead or column < stubs
-                self.note_stub(part, is_stub=is_head)
                 cells.append(self.cell(entry, breakable, is_head=is_head) + ",\n")
-        self.longest, self.in_table = before, False
+                self.note_stub(part, is_stub=is_head)  # after those of tables in it, as in the PDF
+        self.longest, self.in_table = before
         return cells
 
     def note_stub(self, part: type[nodes.Element], *, is_stub: bool) -> None:

@@ -546,6 +546,19 @@ def test_a_document_with_chapters_is_a_part(page: Callable[..., Book]) -> None:
     assert "Section . ." in book.words
 
 
+def test_a_part_lists_its_chapters_and_not_what_is_in_them(page: Callable[..., Book]) -> None:
+    def document(title: str, inner: str) -> str:
+        return f"# {title}\n\n```{{toctree}}\n{inner}\n```\n"
+
+    tree = "# Book\n\n```{toctree}\n:caption: Part\n\none\n```\n"
+    files = {"one.md": document("One", "two"), "two.md": document("Two", "three")}
+    book = page(tree, files | {"three.md": "# Three\n\nWords.\n"})
+    entries = [(1, "Part"), (2, "One"), (3, "Two"), (4, "Three")]
+    assert outline(book.pdf) == entries
+    opening = " ".join(book.pdf.pages[2].extract_text().split())
+    assert re.fullmatch(r"Part One [. ]+ 4 3", opening)
+
+
 def test_an_unknown_node_fails_the_build_and_its_text_stays(page: Callable[..., Book]) -> None:
     book = page("# Title\n\n```{math}\nx + y\n```\n")
     assert book.status == 1
@@ -674,6 +687,24 @@ def test_code_and_heads_of_rows_are_tagged_so(page: Callable[..., Book]) -> None
     assert kinds == ["/TH", "/TD", "/TH", "/TD"]
     heads = [attributes[0] for kind, attributes in found if kind == "/TH"]
     assert {head["/Scope"] for head in heads} == {"/Row"}
+
+
+INNER = """```{list-table}
+    :stub-columns: 1
+
+    * - Row
+      - Cell
+    ```
+"""
+
+
+def test_tables_in_tables_are_printed_once(page: Callable[..., Book]) -> None:
+    table = f"```{{list-table}}\n* - {INNER}  - Beside\n* - {INNER}  - Below\n```\n"
+    book = page(f"# Title\n\n{table}")
+    assert (book.status, book.warnings) == (0, "")
+    assert [book.words.count(word) for word in ("Row", "Cell", "Beside", "Below")] == [2, 2, 1, 1]
+    kinds = [kind for kind, _ in tags(book.pdf) if kind in ("/TH", "/TD")]
+    assert kinds == ["/TD", "/TH", "/TD", "/TD"] * 2
 
 
 def test_the_outline_is_open_at_the_start(sample: Book) -> None:
