@@ -59,6 +59,9 @@ def is_unprinted(node: nodes.Element) -> bool:
     """Tell whether nothing of `node` is printed, or other words."""
     if isinstance(node, nodes.topic):
         return "contents" in node["classes"]
+    if isinstance(node, nodes.section):
+        # Of a root document that only lists others: the title page has the title of the book.
+        return len(node.children) == 1 and isinstance(node.parent, nodes.document)
     return isinstance(node, UNPRINTED)
 
 

@@ -550,9 +550,10 @@ def test_a_part_lists_its_chapters_and_not_what_is_in_them(page: Callable[..., B
     def document(title: str, inner: str) -> str:
         return f"# {title}\n\n```{{toctree}}\n{inner}\n```\n"
 
-    tree = "# Book\n\n```{toctree}\n:caption: Part\n\none\n```\n"
+    tree = "# Otherwise\n\n```{toctree}\n:caption: Part\n\none\n```\n"
     files = {"one.md": document("One", "two"), "two.md": document("Two", "three")}
     book = page(tree, files | {"three.md": "# Three\n\nWords.\n"})
+    assert (book.status, book.warnings) == (0, "")  # the title page has its own title
     entries = [(1, "Part"), (2, "One"), (3, "Two"), (4, "Three")]
     assert outline(book.pdf) == entries
     opening = " ".join(book.pdf.pages[2].extract_text().split())
