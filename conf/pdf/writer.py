@@ -496,7 +496,9 @@ class Writer:
         )
         self.note_small(lines, node)
         height = sum(map(rows, node.astext().split("\n")))
-        return f"code-block(breakable: {boolean(height > SHORT_CODE)}, {{\n{lines}}})"
+        options = f"breakable: {boolean(height > SHORT_CODE)}"
+        options += ", numbered: true" if node.get("linenos") else ""
+        return f"code-block({options}, {{\n{lines}}})"
 
     visit_doctest_block = visit_literal_block
 

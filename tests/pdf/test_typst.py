@@ -660,8 +660,21 @@ def test_paper_and_sides_can_be_chosen(page: Callable[..., Book]) -> None:
     files = {"one.md": "# One\n\nWords.\n", "two.md": "# Two\n\nWords.\n"}
     book = page(tree, files, typst_paper="us-letter", typst_two_sided=True)
     assert book.pdf.pages[0].mediabox.upper_right == (612, 792)
-    starts = [n for n, text in enumerate(book.pdf.pages, 1) if "Words." in text.extract_text()]
-    assert starts == [3, 5]
+    texts = [text.extract_text() for text in book.pdf.pages]
+    assert [n for n, text in enumerate(texts, 1) if "Words." in text] == [3, 5]
+    assert texts[3] == ""  # without a head and a number, too
+
+
+def test_numbers_of_lines_are_within_the_frame(page: Callable[..., Book]) -> None:
+    code = "```{code-block} yaml\n:linenos:\n:lineno-start: 998\n\na: b\nc: d\n```\n"
+    book = page(f"# Title\n\n:::{{note}}\n{code}:::\n")
+    lefts: dict[str, float] = {}
+
+    def visit(text: str, cm: list[float], tm: list[float], _font: Any, _size: float) -> None:
+        lefts[text.strip()] = cm[4] + tm[4] * cm[0]
+
+    book.pdf.pages[2].extract_text(visitor_text=visit)
+    assert lefts["Note"] < lefts["998"] < lefts["999"] + 1 < lefts["a"] - 16
 
 
 def tags(pdf: PdfReader) -> Iterator[tuple[str, Any]]:
