@@ -58,12 +58,24 @@ class Glance(SphinxPostTransform):
         return list(self.document.findall(nodes.literal_block))
 
 
+class Titles(SphinxPostTransform):
+    """Lets titles of tables span them where nothing else does: else they are in two lines."""
+
+    default_priority = 300
+    builders = ("epub", "typst")
+
+    def run(self, **_kwargs: Any) -> None:
+        """Change the page."""
+        for table in self.document.findall(nodes.table):
+            span_title(table)
+
+
 def span_title(table: nodes.table) -> None:
     """Let the title in a table's head span the empty cell beside it."""
-    title, *rest = next(table.findall(nodes.thead)).findall(nodes.entry)
-    if rest and not "".join(cell.astext() for cell in rest):
-        title["morecols"] = len(rest)
-        for cell in rest:
+    cells = [cell for head in table.findall(nodes.thead) for cell in head.findall(nodes.entry)]
+    if len(cells) > 1 and not any(cell.astext() for cell in cells[1:]):
+        cells[0]["morecols"] = len(cells) - 1
+        for cell in cells[1:]:
             cell.parent.remove(cell)
 
 
@@ -93,4 +105,5 @@ def fix(block: nodes.literal_block, label: str) -> nodes.container:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_post_transform(Glance)
+    app.add_post_transform(Titles)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from chapter.examples import example_files, examples_folder, is_captioned, is_shown
-from chapter.glance import span_title
 from docutils import nodes
 from drawings import cards
 from sphinx import addnodes
@@ -223,7 +222,7 @@ def path_of(docname: str, name: str) -> str:
 
 
 class Pages(SphinxPostTransform):
-    """Names above each listing where the package has its file, and gives lists and tables heads."""
+    """Names above each listing where the package has its file, and gives lists heads."""
 
     default_priority = 300
     builders = ("epub",)
@@ -242,7 +241,6 @@ class Pages(SphinxPostTransform):
             toctree.parent.insert(0, nodes.rubric("", title, **{"heading-level": 2}))
             toctree["caption"] = None
         for table in self.document.findall(nodes.table):
-            span_title(table)
             if len(list(table.findall(nodes.colspec))) > WIDE:
                 table["classes"].append("wide")
 

@@ -16,6 +16,9 @@ from zipfile import ZIP_STORED, ZipFile
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from chapter.glance import span_title
+from docutils import nodes
+from drawings.plots import row
 from lab.paths import EXAMPLES, ROOT
 
 NAME = "istio-operations-guide.epub"
@@ -80,6 +83,17 @@ def local(element: Element) -> str:
 
 def text(element: Element) -> str:
     return "".join(element.itertext())
+
+
+@pytest.mark.parametrize(("head", "spans"), [([], []), ([["a", "b"]], [0, 0]), ([["a", ""]], [1])])
+def test_only_a_title_alone_in_a_head_spans_its_table(
+    head: list[list[str]], spans: list[int]
+) -> None:
+    group = nodes.tgroup("", *(nodes.thead("", row(cells)) for cells in head))
+    table = nodes.table("", group)
+    span_title(table)
+    cells = [cell for part in table.findall(nodes.thead) for cell in part.findall(nodes.entry)]
+    assert [cell.get("morecols", 0) for cell in cells] == spans
 
 
 def test_same_sources_give_same_bytes(builds: tuple[Path, Path]) -> None:

@@ -235,6 +235,13 @@ def test_a_part_gives_the_pages_on_which_its_chapters_begin(pdf: Pdf) -> None:
             assert re.search(rf"{words}[. ]+{start_of(chapter, pdf) + 1}\b", opening), chapter
 
 
+def test_the_title_of_what_a_chapter_applies_to_is_in_one_line(pdf: Pdf) -> None:
+    for name in CHAPTERS:
+        if "| Applies to | |" in (BOOK / f"{name}.md").read_text():
+            lines = pdf.text(start_of(title(name), pdf)).split("\n")
+            assert "Applies to" in map(str.strip, lines), name
+
+
 def test_every_page_but_the_first_two_has_its_number(pdf: Pdf) -> None:
     numbers = [page.get_text_bounded(500, 30, 560, 50) for page in pdf.read]
     assert [number.strip() for number in numbers] == ["", "", *map(str, range(3, len(numbers) + 1))]
