@@ -169,6 +169,11 @@ def linkable(node: nodes.Element, docname: str) -> Iterator[tuple[str, nodes.Ele
             yield from linkable(child, inner)
 
 
+def is_short(block: nodes.Element) -> bool:
+    """Tell whether a block of code stays on one page."""
+    return sum(map(rows, block.astext().split("\n"))) <= SHORT_CODE
+
+
 def is_inside(node: nodes.Node, kinds: tuple[type, ...], end: nodes.Node | None = None) -> bool:
     """Tell whether a node of these `kinds` is around `node`, below `end`."""
     around = node.parent
@@ -208,6 +213,7 @@ class Writer:
         self.level = 0  # of the heading around; that of a document in another one is deeper
         self.rank = 0  # of the document around: 0 part, 1 chapter, 2 section of a chapter, ...
         self.next_rank = 1  # of a heading that comes now
+        self.chapter = 0  # counts the parts and chapters that have begun
         self.longest = LONG_WORD
         self.in_title = False
         self.in_table = False
@@ -366,10 +372,12 @@ class Writer:
         """Give a heading on the present level; `options` are more of its parts as Typst code."""
         if rank == 1:
             options["part"] = self.part
+        self.chapter += rank <= 1
         if rank <= 1 and self.config.typst_two_sided:
             options["starts"] = string("odd")
         more = "".join(f"{name}: {value}, " for name, value in options.items() if value)
-        place = f"level: {self.level}, rank: {rank}, anchors: {anchors or '[]'}"
+        place = f"level: {self.level}, rank: {rank}, chapter: {self.chapter}"
+        place += f", anchors: {anchors or '[]'}"
         return f"section({place}, {more}{title})"
 
     def section_number(self, node: nodes.section) -> str:
@@ -495,8 +503,7 @@ class Writer:
             linenostart=arguments.get("linenostart", 1),
         )
         self.note_small(lines, node)
-        height = sum(map(rows, node.astext().split("\n")))
-        options = f"breakable: {boolean(height > SHORT_CODE)}"
+        options = f"breakable: {boolean(not is_short(node))}"
         options += ", numbered: true" if node.get("linenos") else ""
         return f"code-block({options}, {{\n{lines}}})"
 
@@ -515,7 +522,9 @@ class Writer:
             return self.captioned("file-bar", node)
         if node.get("literal_block"):
             continued = string(_("continued from previous page"))
-            mark = string(" ".join(["listing", self.docname, *node["ids"]]) if node["ids"] else "")
+            # Only what can go on overleaf has to know its pages, which takes memory.
+            is_marked = node["ids"] and not any(map(is_short, node.findall(nodes.literal_block)))
+            mark = string(" ".join(["listing", self.docname, *node["ids"]]) if is_marked else "")
             goes_on = string(_("continued on next page"))
             words = f"continued: {continued}, goes-on: {goes_on}, mark: {mark}"
             return self.captioned(f"listing.with({words})", node)
