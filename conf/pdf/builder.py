@@ -93,8 +93,8 @@ class TypstBuilder(Builder):
         fonts = typst.Fonts(
             include_system_fonts=False, include_embedded_fonts=False, font_paths=font_folders()
         )
-        faults = self.copy_pictures(tree, fonts)
         shutil.copyfile(TEMPLATE, self.outdir / TEMPLATE.name)
+        faults = self.copy_pictures(tree, fonts)
         source = Path(self.outdir) / f"{self.config.typst_filename}.typ"
         visitors = self._registry.translation_handlers.get(self.name, {})
         writer = Writer(self, tree, faults, visitors)
@@ -213,7 +213,9 @@ def with_axes(svg: bytes) -> bytes:
 
 def drawing_fault(compiler: typst.Compiler, path: str) -> str:
     """Give what keeps Typst from drawing the picture at `path`, nothing if it can."""
-    page = f'#set document(title: "-")\n#image({string("/" + path)}, alt: "-")'
+    # The font around it, else a text for which no font has letters is left out without an error.
+    text = f'#import "/{TEMPLATE.name}": serif\n#set text(font: serif)\n#set document(title: "-")'
+    page = f'{text}\n#image({string("/" + path)}, alt: "-")'
     try:
         compiler.compile(page.encode(), pdf_standards=STANDARD, timestamp=0)
     except typst.TypstError as error:

@@ -440,7 +440,10 @@ class Writer:
         if self.in_title:
             self.warn("not printable in the PDF: footnote %s of a title", node.astext())
             return ""
-        label = f"{self.docname}#{node['refid']}"
+        label = f"{self.docname}#{node.get('refid')}"
+        if label not in self.footnotes:
+            self.warn("not printable in the PDF: a reference to no footnote %s", node.astext())
+            return self.content(node)
         if label in self.anchored:
             return f"footnote(label({string(label)}))"
         self.anchored.add(label)
@@ -707,6 +710,9 @@ class Writer:
 
     def visit_Admonition(self, node: nodes.Element) -> str:
         titles, others = split(node, nodes.title)
+        if not titles and node.tagname not in admonitionlabels:
+            self.warn("not printable in the PDF: node %r", node.tagname)
+            return self.content(node)
         kind = next((name for name in node["classes"] if name in admonitionlabels), node.tagname)
         words = self.content(titles[0]) if titles else string(str(admonitionlabels[node.tagname]))
         return f"admonition({string(kind)}, {words}, {join(map(self.write, others))})"

@@ -567,6 +567,28 @@ def test_an_unknown_node_fails_the_build_and_its_text_stays(page: Callable[..., 
     assert "x + y" in book.words
 
 
+def test_a_kind_of_box_without_a_name_is_a_warning(page: Callable[..., Book]) -> None:
+    book = page("# Title\n\n```{eval-rst}\n.. productionlist::\n   try: suite\n```\n")
+    assert "WARNING: not printable in the PDF: node 'productionlist'" in book.warnings
+    assert "suite" in book.words
+
+
+def test_a_reference_to_no_footnote_is_a_warning(page: Callable[..., Book]) -> None:
+    book = page("# Title\n\n```{eval-rst}\nWords [#]_ here.\n```\n\nMore.\n")
+    assert book.status == 1
+    assert "WARNING: not printable in the PDF: a reference to no footnote" in book.warnings
+    assert "More." in book.words
+
+
+def test_text_without_a_title_has_its_own_page(page: Callable[..., Book]) -> None:
+    book = page("Words.\n")
+    assert (book.status, book.warnings) == (0, "")
+    assert [text.extract_text().split("\n")[0] for text in book.pdf.pages[1:]] == [
+        "Contents",
+        "Words.",
+    ]
+
+
 def test_a_link_to_a_page_outside_the_book_is_a_warning(page: Callable[..., Book]) -> None:
     book = page("# Title\n\n[Words](alone.md)\n", {"alone.md": "---\norphan: true\n---\n# Alone\n"})
     assert "index.md:3: WARNING: link to nothing in the PDF: '%alone'" in book.warnings
@@ -582,6 +604,13 @@ def test_a_picture_needs_a_description(page: Callable[..., Book]) -> None:
 def test_a_broken_picture_is_a_warning(page: Callable[..., Book]) -> None:
     book = page("# Title\n\n![What it shows](mesh.svg)\n", {"mesh.svg": "<svg><g></svg>"})
     assert "index.md:3: WARNING: picture mesh.svg: failed to parse SVG" in book.warnings
+    assert "What it shows" in book.words
+
+
+def test_a_picture_without_a_glyph_is_a_warning(page: Callable[..., Book]) -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20"><text>ꙮ</text></svg>'
+    book = page("# Title\n\n![What it shows](mesh.svg)\n", {"mesh.svg": svg})
+    assert "index.md:3: WARNING: picture mesh.svg: PDF/UA-1 error: the text" in book.warnings
     assert "What it shows" in book.words
 
 
