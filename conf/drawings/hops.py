@@ -32,6 +32,7 @@ LOGS = re.compile(r"kubectl (?:-n \S+ )?logs deploy/(\S+) .*")
 # In pixels of the drawing, which is scaled to the page: boxes, the arrows between them, and rows.
 BOX, ARROW, LINE, HEAD = 76, 150, 16, 92
 WIDTH = 4 * BOX + 3 * ARROW
+ROOM = 12  # beside words, which are wider where a browser has other fonts
 SANS = "font-family=\"'Source Sans 3', sans-serif\""
 MONO = "font-family=\"'Source Code Pro', monospace\""
 PROXY, APPLICATION, SAME = "#b9d7ea", "#eeeeee", "#fff3c4"
@@ -131,7 +132,8 @@ def drawn_line(hop: Hop, place: int, y: int) -> Iterator[str]:
         x = connection * (BOX + ARROW) + BOX + ARROW / 2
         top = y + (2.2 + 2 * below) * LINE
         if connection == 1:  # both lines tell of the connection between the proxies
-            box = f'x="{x - ARROW / 2}" y="{top - 12}" width="{ARROW}" height="{2 * LINE}"'
+            width = ARROW + 2 * ROOM
+            box = f'x="{x - width / 2}" y="{top - 12}" width="{width}" height="{2 * LINE}"'
             # Yellow alone would be white in print.
             yield f'<rect {box} fill="{SAME}" stroke="#555" stroke-dasharray="3 2"/>'
         yield text(x, top, name)
