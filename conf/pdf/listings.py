@@ -39,6 +39,7 @@ SMALLEST = 7.0  # points, if a row does not need less
 FEW_ROWS = 4
 # ... and a command with its output, or a paragraph, is on one page if it has no more than these.
 ONE_PAGE = 10
+MOST_ROWS = 40  # that can be kept on one page at all
 
 
 def string(text: str) -> str:
@@ -170,7 +171,8 @@ class CodeFormatter(Formatter[str]):
         texts = ["".join(value for _kind, value in line) for line in lines]
         number = 0
         for size in groups(texts):
-            outfile.write("together({\n")
+            height = sum(map(rows, texts[number:][:size]))
+            outfile.write(f"together(breakable: {boolean(height > MOST_ROWS)}, {{\n")
             for line, text in zip(lines[number:][:size], texts[number:][:size], strict=True):
                 number += 1
                 outfile.write(self.code_line(line, text, self.marks(number)))

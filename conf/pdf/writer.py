@@ -113,9 +113,10 @@ ENUMERATORS = {
 # Words longer than this many characters may be broken, in prose, and in the index and in notes.
 LONG_WORD = 32
 LONG_NARROW_WORD = 12
-# What stays on one page: code of so many rows, and lists of references of so many characters.
+# What stays on one page: code of so many rows, and lists of so many characters and items.
 SHORT_CODE = 14
 SHORT_LIST = 600
+FEW_ITEMS = 20
 SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
@@ -172,6 +173,12 @@ def linkable(node: nodes.Element, docname: str) -> Iterator[tuple[str, nodes.Ele
 def is_short(block: nodes.Element) -> bool:
     """Tell whether a block of code stays on one page."""
     return sum(map(rows, block.astext().split("\n"))) <= SHORT_CODE
+
+
+def is_high(node: nodes.Element) -> bool:
+    """Tell whether something in `node` can take more of a page than its text says."""
+    kinds = (nodes.image, nodes.literal_block, nodes.table)
+    return any(isinstance(inner, kinds) for inner in node.findall(nodes.Element))
 
 
 def is_inside(node: nodes.Node, kinds: tuple[type, ...], end: nodes.Node | None = None) -> bool:
@@ -578,7 +585,7 @@ class Writer:
         head, body = (self.rows(node, part, plan, stubs) for part in (nodes.thead, nodes.tbody))
         options = [
             f"columns: ({', '.join(widths)},)",
-            f"breakable: {boolean(not plan.is_short)}",
+            f"breakable: {boolean(is_high(node) or not plan.is_short)}",
             f"repeat: {boolean(is_repeatable(node))}",
             f"header: ({''.join(head)})",
         ]
@@ -593,7 +600,8 @@ class Writer:
         for row, height in zip(tables.placed(group), plan.lines, strict=True):
             if not row or not is_inside(row[0][1], (part,), group):
                 continue
-            breakable = f"breakable: {boolean(height > tables.ONE_PAGE)}"
+            can_break = height > tables.ONE_PAGE or any(is_high(entry) for _column, entry in row)
+            breakable = f"breakable: {boolean(can_break)}"
             if plan.is_stacked:
                 self.longest = plan.longest(0)
                 texts = ", ".join(self.flow(entry) for _column, entry in row)
@@ -665,7 +673,8 @@ class Writer:
         tight = all(len(split(item, nodes.paragraph)[0]) <= 1 for item in items)
         code = ",\n".join(map(self.flow, items))
         call = f"{function}({options}tight: {boolean(tight)}, {code})"
-        is_short = len(node.astext()) <= SHORT_LIST
+        is_few = sum(1 for _item in node.findall(nodes.list_item)) <= FEW_ITEMS
+        is_short = is_few and len(node.astext()) <= SHORT_LIST and not is_high(node)
         if "references" in node["classes"]:
             call = f"references(breakable: {boolean(not is_short)}, {call})"
         elif is_short and not is_inside(node, (nodes.list_item,)):

@@ -621,6 +621,38 @@ def test_a_row_that_is_higher_than_a_page_is_whole(page: Callable[..., Book]) ->
     assert [word for word in words if word not in book.words] == []
 
 
+CELL = "```{list-table}\n* - "
+HIGH = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="700"/>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- x\n" * 100,
+        "".join(f"- Item {n}\n\n  ![High](high.svg)\n\n" for n in range(4)),
+        f"{CELL}![High](high.svg)\n\n    ![High](high.svg)\n\n    Below\n  - B\n```\n",
+        f"{CELL}~~~\n" + "    a:\n" * 120 + "    ~~~\n\n    Below\n  - B\n```\n",
+        "```none\n" + "word " * 3000 + "\n```\n\nBelow\n",
+    ],
+    ids=["items", "pictures", "pictures in a cell", "code in a cell", "a line of code"],
+)
+def test_what_is_higher_than_a_page_goes_on_overleaf(page: Callable[..., Book], text: str) -> None:
+    book = page(f"# Title\n\n{text}", {"high.svg": HIGH})
+    assert (book.status, book.warnings) == (0, "")
+    assert len(book.pdf.pages) > 3
+    for number, sheet in enumerate(book.pdf.pages, 1):
+        heights: list[float] = []
+
+        def visit(
+            text: str, cm: list[float], tm: list[float], *_: Any, heights: list[float] = heights
+        ) -> None:
+            if text.strip():
+                heights.append(cm[5] + tm[5] * cm[3])
+
+        sheet.extract_text(visitor_text=visit)
+        assert not heights or min(heights) > 30, number
+
+
 def test_text_that_is_not_printed_fails_the_build(
     page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
 ) -> None:
