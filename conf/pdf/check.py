@@ -7,7 +7,7 @@ either case nobody would notice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -32,6 +32,7 @@ PIECE = 60
 SURE = 3  # letters of a part that are not there by chance
 AHEAD = 30_000  # letters: a text is looked for so far behind the one before
 HEAD, FOOT = 0.08, 0.06  # of a page's height
+FAR = 1e6  # points: beyond anything
 
 
 class Text(NamedTuple):
@@ -73,28 +74,48 @@ def squeezed(text: str) -> str:
     return normalize("NFKC", "".join(text.replace("\x02", "-").split()))
 
 
+class Page(NamedTuple):
+    """The letters of a page, without those of its head and foot, and those below its edge."""
+
+    letters: str
+    below: str
+
+
 def lost(pdf: bytes, wanted: Iterator[Text]) -> Iterator[Text]:
-    """Yield those of the `wanted` texts, in the order of the book, that are not in `pdf`."""
-    pages = printed(pdf)
+    """Yield those of the `wanted` texts, in the order of the book, that are not in `pdf`.
+
+    Of what is below the edge of a page, that is the first text.
+    """
+    printed = list(read(pdf))
+    pages = [page.letters for page in printed]
+    starts = accumulate(map(len, pages), initial=0)
+    cut = [(start, page.below) for start, page in zip(starts, printed, strict=False) if page.below]
     whole, at = "".join(pages), 0
+    text = Text("", "", 0)
     for text in wanted:
         found = whole.find(text.letters, at, at + AHEAD)
         if found >= 0:
             at = found + len(text.letters)
-        elif text.letters not in whole and not is_split(text.letters, pages):
+        is_below = cut and at >= cut[0][0] and text.letters in cut[0][1]
+        if is_below:
+            del cut[0]
+        is_printed = found >= 0 or text.letters in whole or is_split(text.letters, pages)
+        if is_below or not is_printed:
             yield text
+    # What the writer has added, such as a number: the place is not known.
+    yield from (Text(letters[:PIECE], text.docname, text.line) for _start, letters in cut)
 
 
-def printed(pdf: bytes) -> list[str]:
-    """Give the letters of each page, without those of its head and foot."""
+def read(pdf: bytes) -> Iterator[Page]:
+    """Yield the pages of `pdf`."""
     document = pypdfium2.PdfDocument(pdf)
     try:
-        pages = []
         for page in document:
             width, height = page.get_size()
-            edges = (0, FOOT * height, width, (1 - HEAD) * height)
-            pages.append(squeezed(page.get_textpage().get_text_bounded(*edges)))
-        return pages
+            text = page.get_textpage()
+            letters = text.get_text_bounded(0, FOOT * height, width, (1 - HEAD) * height)
+            below = text.get_text_bounded(0, -FAR, width, 0)
+            yield Page(squeezed(letters), squeezed(below))
     finally:
         document.close()
 

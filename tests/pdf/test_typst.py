@@ -662,6 +662,15 @@ def test_text_that_is_not_printed_fails_the_build(
     assert "index.md:7: ERROR: this text is not in the PDF: 'notthere'" in book.warnings
 
 
+def test_text_below_the_edge_of_a_page_fails_the_build(
+    page: Callable[..., Book], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pdf.writer.FEW_ITEMS", 1000)
+    book = page("# Title\n\nx\n\n" + "- x\n" * 100)
+    assert book.status == 1
+    assert re.search(r"index\.md:\d+: ERROR: this text is not in the PDF: 'x'", book.warnings)
+
+
 def test_raw_html_is_a_warning(page: Callable[..., Book]) -> None:
     book = page("# Title\n\nWords <b>in</b> HTML.\n\n<!-- a comment -->\n")
     assert book.warnings.count("WARNING: not printable in the PDF: raw HTML") == 2
