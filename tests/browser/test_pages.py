@@ -5,6 +5,7 @@ It wants the built HTML edition, and Chromium on the PATH.
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -771,7 +772,8 @@ def test_buttons_copy_a_manifest_commands_and_kubectl_apply(watched: Watched) ->
     assert manifest.startswith("# The missing half")
     assert manifest.endswith("number: 9000")
     watched.open(CHAPTER)
-    commands = pasted(watched, COPY, "1-reproduce.console").splitlines()
+    # A backslash ends a line that goes on.
+    commands = re.split(r"(?<!\\)\n", pasted(watched, COPY, "1-reproduce.console").rstrip())
     assert [line.split()[0] for line in commands] == ["GATEWAY=$(kubectl", "echo"]
     watched.open(CHAPTER)
     assert pasted(watched, ".gp", "1-reproduce.console") == commands[-1]
