@@ -45,7 +45,7 @@ html: $(READY) ## Build the HTML edition; it offers the PDF and the EPUB if they
 	    $(if $(wildcard $(EPUB)),-D epub_file=$(EPUB)) $(BUILD)/html
 
 pdf: $(READY) ## Build the PDF edition
-	@$(SPHINX) -b typst $(BUILD)/typst
+	@$(SPHINX) -j auto -b typst $(BUILD)/typst
 	@mv $(BUILD)/typst/$(notdir $(PDF)) $(PDF)
 
 epub: $(READY) ## Build the EPUB edition

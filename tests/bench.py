@@ -176,6 +176,7 @@ def print_ratings(tool: Path) -> None:
 def _sphinx(builder: str, root: Path, out: Path) -> list[str]:
     # Of the warnings that copies of chapters cause, the copies are the reason.
     options = ["-q", *(["-Q"] if root != ROOT else []), "-c", "conf", "-d", f"{out}/doctrees"]
+    options += ["-j", "auto"] if builder == "typst" else []  # as the Makefile has it
     return [sys.executable, "-m", "sphinx", *options, "-b", builder, f"{root}/book", f"{out}/out"]
 
 
