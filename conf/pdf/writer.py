@@ -113,6 +113,7 @@ ENUMERATORS = {
 # Words longer than this many characters may be broken, in prose, and in the index and in notes.
 LONG_WORD = 32
 LONG_NARROW_WORD = 12
+LONG_CODE_WORD = 60  # of code in prose
 # What stays on one page: code of so many rows, and lists of so many characters and items.
 SHORT_CODE = 14
 SHORT_LIST = 600
@@ -482,16 +483,18 @@ class Writer:
 
     def visit_literal(self, node: nodes.literal) -> str:
         text = node.astext()
+        # Outside of tables, those that readers search for fit in a row, but not as a heading.
+        longest = self.longest if self.in_title or self.in_table else LONG_CODE_WORD
         # Typst would break --flag after its dashes.
         words = [
             string(word)
             if word.isspace()
             else f"box({string(word)})"
-            if len(word) <= self.longest
-            else split_at(word, break_points(word, self.longest))
+            if len(word) <= longest
+            else split_at(word, break_points(word, longest))
             for word in re.findall(r"\s+|\S+", text)
         ]
-        if self.in_table and any(len(word) > self.longest for word in text.split()):
+        if self.in_table and any(len(word) > longest for word in text.split()):
             # Readers search a table for what they have, and no viewer finds a word in two rows.
             words.insert(0, f"searchable({string(text)})")
         return f"code(words: {string(text)}, {join(words)})"
