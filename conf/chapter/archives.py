@@ -98,10 +98,16 @@ class Places(SphinxPostTransform):
         """Change the page; in its section on how to run the example, only captions stay."""
         examples = examples_folder(self.env)
         for block in list(self.document.findall(nodes.literal_block)):
-            if is_shown(block, examples) and is_captioned(block):
+            if is_attached(block, examples) and is_captioned(block):
                 add_place(next(block.parent.findall(nodes.caption)), block, examples)
                 if runs_the_example(block):
                     block.parent.remove(block)
+
+
+def is_attached(block: nodes.literal_block, examples: Path) -> bool:
+    """Whether a block shows a file that the archives have: all but what speaks to the lab."""
+    path = Path(block.get("source", ""))
+    return is_shown(block, examples) and path in example_files(path.parent)
 
 
 def add_place(caption: nodes.Element, block: nodes.literal_block, examples: Path) -> None:

@@ -89,13 +89,18 @@ def layout(group: nodes.tgroup, given: Sequence[float] | None, *, is_narrow: boo
     """The layout of a table; `given` are the widths that its author wants, in any unit."""
     page = PAGE - INDENT if is_narrow else PAGE
     rows = [{at: measured(entry) for at, entry in cells} for cells in placed(group)]
+    count = 1 + max((place for row in rows for place in row), default=0)
+    cells = [[row[place] for row in rows if place in row] for place in range(count)]
+    most = [max(max(cell.paragraphs) for cell in column) for column in cells]
+    least = [max(cell.word for cell in column) for column in cells]
+    widths: Sequence[float] | None = None
     if given is not None:
-        widths: Sequence[float] | None = [page * width / sum(given) for width in given]
-    else:
-        widths = columns(rows, page)
-    if widths == []:
+        widths = [page * width / sum(given) for width in given]
+    elif sum(least) > page and count == TWO:
         lengths = [sum(ceil(sum(cell.paragraphs) / page) for cell in row.values()) for row in rows]
         return Layout([page], lengths, is_stacked=True)
+    elif sum(most) > page:
+        widths = shared(least, most, page)
     return Layout(widths, [lines(row, widths) for row in rows])
 
 
@@ -123,21 +128,12 @@ def block_of(text: nodes.Node) -> int:
     return id(node)
 
 
-def columns(rows: list[dict[int, Cell]], page: float) -> list[float] | None:
-    """The widths of columns on a page, none if all text fits side by side.
+def shared(least: list[float], most: list[float], page: float) -> list[float]:
+    """The widths of columns that need `most` for their text, and `least` for their longest word.
 
     As browsers do it: each has the width of its longest word, and a share of what is left by how
-    much it needs for its text. If the words do not fit, those of the widest columns are broken; of
-    two columns, an empty list.
+    much it needs for its text. If the words do not fit, those of the widest columns are broken.
     """
-    count = 1 + max((place for row in rows for place in row), default=0)
-    cells = [[row[place] for row in rows if place in row] for place in range(count)]
-    most = [max(max(cell.paragraphs) for cell in column) for column in cells]
-    if sum(most) <= page:
-        return None
-    least = [max(cell.word for cell in column) for column in cells]
-    if sum(least) > page and count == TWO:
-        return []
     if sum(least) > page:
         while sum(least) > page * CUT:
             least = [min(width, max(least) - 1) for width in least]

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 from copy import copy
 from functools import cache
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from bs4 import BeautifulSoup, Tag
@@ -62,10 +64,24 @@ def start_of(words: str, pdf: Pdf) -> int:
 
 
 def listings(build: Path, name: str) -> Iterator[str]:
-    """The code blocks of a chapter that are printed, as Sphinx has read them."""
+    """The code blocks of a chapter that are printed, as Sphinx has read them.
+
+    Not those in its section on how to run the example, if their file is inside the PDF.
+    """
     for block in tree(build, name).findall(nodes.literal_block):
-        if not (is_shown(block, EXAMPLES) and is_captioned(block) and runs_the_example(block)):
+        attached = is_shown(block, EXAMPLES) and Path(block["source"]).read_bytes() in inside(build)
+        if not (attached and is_captioned(block) and runs_the_example(block)):
             yield block.astext()
+
+
+@cache
+def inside(build: Path) -> set[bytes]:
+    """The files of examples that the PDF has inside."""
+    (content,) = Pdf(build / "typst" / "istio-operations-guide.pdf").reader.attachments[
+        "all-examples.zip"
+    ]
+    with ZipFile(BytesIO(content)) as archive:
+        return {archive.read(name) for name in archive.namelist()}
 
 
 @cache
