@@ -20,6 +20,7 @@ from cluster.mounts import mount
 from cluster.paths import CONF, CONTAINERD, python_environment
 
 _PATIENCE = 30.0  # seconds
+_BLOCK = 2**20  # bytes that are read at once
 
 
 def part(istio: Istio, debian: Part, made: Part) -> Part:
@@ -54,10 +55,24 @@ def copy(store: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         raise ClusterError(f"cannot copy containerd's store: {done.stderr.strip()}")
+    _read(folder)
     for database in folder.rglob("*.db"):
         content = database.read_bytes()
         database.unlink()
         database.write_bytes(content)
+
+
+def _read(folder: Path) -> None:
+    """Reads the programs of the images, so that this machine holds them in memory.
+
+    So does a node that has just pulled them. Else they count as memory of the first proxy, and one
+    near its limit reads its own program again and again for minutes before the kernel kills it:
+    https://docs.kernel.org/admin-guide/cgroup-v1/memory.html (2.3, shared page accounting).
+    """
+    for program in folder.glob("*.overlayfs/snapshots/*/fs/usr/local/bin/*"):
+        with program.open("rb", buffering=0) as file:
+            while file.read(_BLOCK):
+                pass
 
 
 def main(debian: Path, layout: Path, folder: Path) -> None:
