@@ -7,7 +7,8 @@ listing says where its file is in them, and files that only make an example run 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,17 +98,20 @@ class Places(SphinxPostTransform):
     def run(self, **_kwargs: Any) -> None:
         """Change the page; in its section on how to run the example, only captions stay."""
         examples = examples_folder(self.env)
+        files = cache(example_files)
         for block in list(self.document.findall(nodes.literal_block)):
-            if is_attached(block, examples) and is_captioned(block):
+            if is_attached(block, examples, files) and is_captioned(block):
                 add_place(next(block.parent.findall(nodes.caption)), block, examples)
                 if runs_the_example(block):
                     block.parent.remove(block)
 
 
-def is_attached(block: nodes.literal_block, examples: Path) -> bool:
-    """Whether a block shows a file that the archives have: all but what speaks to the lab."""
+def is_attached(
+    block: nodes.literal_block, examples: Path, files: Callable[[Path], list[Path]]
+) -> bool:
+    """Whether a block shows a file that the archives have, which are some `files` of a folder."""
     path = Path(block.get("source", ""))
-    return is_shown(block, examples) and path in example_files(path.parent)
+    return is_shown(block, examples) and path in files(path.parent)
 
 
 def add_place(caption: nodes.Element, block: nodes.literal_block, examples: Path) -> None:

@@ -188,25 +188,31 @@ class CodeFormatter(Formatter[str]):
         if not text:
             return f'code-line({options}" ")\n'
         if columns(text) <= self.fitting:
-            return f"code-line({options}{join(self.runs(line))})\n"
+            body = join(self.runs(line))
+            return f"code-line({options}{body})\n" if options else f"par({body})\n"
         options += f"indent: {len(text) - len(text.lstrip(' '))}, "
         is_output = all(kind in Generic.Output or kind in Text for kind, value in line if value)
         if is_output or columns(text) > WHOLE_COLUMNS:
-            return f"long-line({options}{join(self.words(line, text))})\n"
+            return f"long-line({options}{''.join(self.words(line, text))})\n"
         return f"small-line({options}columns: {columns(text)}, {join(self.runs(line))})\n"
 
     def words(self, line: list[tuple[Any, str]], text: str) -> Iterator[str]:
-        """Give the parts of a long line, those between which a row may end each in a box.
+        """Give what of a long line is not broken, each with its columns and the spaces before it.
 
         Typst would end a row after any hyphen or slash, such as that of an option or an address.
         """
         indent = min(len(text) - len(text.lstrip(" ")), MOST_INDENT) + MORE_INDENT
         points = break_points(text, max(self.fitting - indent - 1, SHORT_ROW))
-        edges = {0, *points, *(edge for word in re.finditer(r"\S+", text) for edge in word.span())}
+        edges = {*points, *(edge for word in re.finditer("[^ ]+", text) for edge in word.span())}
         looks = [(look, letter) for look, value in self.looks_of(line) for letter in value]
-        for start, end in pairwise(sorted(edges | {len(text)})):
+        spaces = 0
+        for start, end in pairwise(sorted({0, *edges})):
+            if text[start] == " ":
+                spaces = end - start
+                continue
             part = join(self.same(looks[start:end]))
-            yield part if text[start].isspace() else f"box({part})"
+            yield f"({spaces}, {columns(text[start:end])}, {part}), "
+            spaces = 0
 
     def runs(self, line: list[tuple[Any, str]]) -> Iterator[str]:
         """Give the parts of `line` that look the same, each as one Typst expression."""
@@ -238,7 +244,8 @@ class CodeFormatter(Formatter[str]):
             while not self.style.styles_token(known):
                 known = known.parent  # a lexer's own kind is drawn like the one it refines
             style = self.style.style_for_token(known)
-            is_plain = style["color"] == self.style.style_for_token(Token)["color"]
+            plain = (self.style.style_for_token(kind)["color"] for kind in (Token, Text))
+            is_plain = style["color"] in plain  # as the template's code is
             fill = "" if is_plain else f'fill: rgb("#{style["color"]}"), '
             weight = 'weight: "bold", ' if style["bold"] else ""
             self.looks[kind] = fill + weight + ('style: "italic", ' if style["italic"] else "")

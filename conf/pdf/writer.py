@@ -114,6 +114,8 @@ ENUMERATORS = {
 LONG_WORD = 32
 LONG_NARROW_WORD = 12
 LONG_CODE_WORD = 60  # of code in prose
+# Code in which Typst breaks no word; it breaks addresses, which it knows by these beginnings.
+UNBROKEN = re.compile(r"(?!.*www\.)[\w\"#&')*,.:;<=>@\]^`~ ]+", re.A)
 # What stays on one page: code of so many rows, and lists of so many characters and items.
 SHORT_CODE = 14
 SHORT_LIST = 600
@@ -485,6 +487,8 @@ class Writer:
         text = node.astext()
         # Outside of tables, those that readers search for fit in a row, but not as a heading.
         longest = self.longest if self.in_title or self.in_table else LONG_CODE_WORD
+        if UNBROKEN.fullmatch(text) and max(map(len, text.split(" "))) <= longest:
+            return f"code(words: {string(text)}, {string(text)})"
         # Typst would break --flag after its dashes.
         words = [
             string(word)
@@ -525,9 +529,9 @@ class Writer:
     def note_small(self, code: str, node: nodes.literal_block) -> None:
         """Note the rows of a block that are set smaller than is good to read."""
         place = NARROW_COLUMNS if is_inside(node, NARROWING) else CODE_COLUMNS
-        calls = re.findall(r"^(\w+)-line\(", code, re.M)
+        calls = re.findall(r"^(par|\w+-line)\(", code, re.M)
         for call, text in zip(calls, node.astext().split("\n"), strict=False):
-            if call == "small" and (size := size_of(text, place)) < SMALLEST:
+            if call == "small-line" and (size := size_of(text, place)) < SMALLEST:
                 self.small.append(f"{size:.1f} pt: {self.place}: {text.strip()}")
 
     def visit_container(self, node: nodes.container) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from string import punctuation
 from types import ModuleType
 from typing import Any
 
@@ -314,10 +315,26 @@ def test_a_part_opens_with_the_list_of_its_chapters(sample: Book) -> None:
     assert re.match(r"Problems Requests reach the wrong service: 404 NR [. ]+ 5 Reading", opening)
 
 
+def test_words_of_code_in_prose_are_not_broken(page: Callable[..., Book]) -> None:
+    middles = [mark * times for mark in punctuation.replace("`", "") for times in (1, 2)]
+    words = [f"{'a' * 20}{middle}{'7' * 20}" for middle in middles] + [f"www.{'a' * 18}.{'b' * 18}"]
+    book = page("# Title\n\n" + "\n\n".join(f"Word `x {word} {word}`" for word in words))
+    lines = [line for page in book.pdf.pages for line in page.extract_text().split("\n")]
+    assert [word for word in words if word not in lines] == []
+
+
 def test_the_head_of_a_page_names_chapter_and_section(sample: Book) -> None:
-    head = "Requests reach the wrong service: 404 NR Why it happens\n"
-    assert sample.pdf.pages[5].extract_text().startswith(head)
-    assert sample.pdf.pages[4].extract_text().startswith("Problems\nRequests")  # a chapter's first
+    *_body, head, number = sample.pdf.pages[5].extract_text().split("\n")
+    assert (head, number) == ("Requests reach the wrong service: 404 NR Why it happens", "6")
+    lines = sample.pdf.pages[4].extract_text().split("\n")  # a chapter's first page has no head
+    assert [line for line in lines if line.startswith("Requests reach")] == [lines[1]]
+    heights: dict[str, float] = {}
+
+    def visit(text: str, cm: list[float], tm: list[float], *_: Any) -> None:
+        heights[text.strip()] = cm[5] + tm[5] * cm[3]
+
+    sample.pdf.pages[5].extract_text(visitor_text=visit)
+    assert max(heights, key=lambda text: heights[text]) in head
 
 
 def test_the_index_has_pages_of_entries_and_terms(sample: Book) -> None:
