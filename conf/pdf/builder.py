@@ -177,6 +177,8 @@ class TypstBuilder(Builder):
             "subtitle": self.config.typst_subtitle,
             "author": self.config.typst_author,
             "contents": _("Contents"),
+            "continued": _("continued from previous page"),
+            "goes-on": _("continued on next page"),
             "lang": language,
             "paper": self.config.typst_paper,
         } | ({"region": region} if region else {})

@@ -538,13 +538,8 @@ class Writer:
         if node.get("literal_block") and not any(node.findall(nodes.literal_block)):
             return self.captioned("file-bar", node)
         if node.get("literal_block"):
-            continued = string(_("continued from previous page"))
-            # Only what can go on overleaf has to know its pages, which takes memory.
-            is_marked = node["ids"] and not any(map(is_short, node.findall(nodes.literal_block)))
-            mark = string(" ".join(["listing", self.docname, *node["ids"]]) if is_marked else "")
-            goes_on = string(_("continued on next page"))
-            words = f"continued: {continued}, goes-on: {goes_on}, mark: {mark}"
-            return self.captioned(f"listing.with({words})", node)
+            is_long = not any(map(is_short, node.findall(nodes.literal_block)))
+            return self.captioned(f"listing.with(is-long: {boolean(is_long)})", node)
         return self.content(node)
 
     # Pictures and tables

@@ -216,7 +216,8 @@ def test_no_page_ends_with_a_heading_and_a_line(pdf: Pdf, build: Path) -> None:
     for page in range(min(sections), start_of("Index", pdf)):
         titles = sections[max(start for start in sections if start <= page)]
         lines = [line.strip() for line in pdf.text(page).split("\n") if line.strip()]
-        assert titles.intersection(lines[-2:]) == set(), f"page {page + 1}"
+        is_link = lines[-1].startswith("(page ")  # to a section, at the end of a table
+        assert is_link or titles.intersection(lines[-2:]) == set(), f"page {page + 1}"
 
 
 def test_contents_and_index_give_the_pages_to_which_they_lead(pdf: Pdf) -> None:

@@ -324,7 +324,7 @@ def test_words_of_code_in_prose_are_not_broken(page: Callable[..., Book]) -> Non
 
 
 def test_the_head_of_a_page_names_chapter_and_section(sample: Book) -> None:
-    *_body, head, number = sample.pdf.pages[5].extract_text().split("\n")
+    *_body, head, _listing, number = sample.pdf.pages[5].extract_text().split("\n")
     assert (head, number) == ("Requests reach the wrong service: 404 NR Why it happens", "6")
     lines = sample.pdf.pages[4].extract_text().split("\n")  # a chapter's first page has no head
     assert [line for line in lines if line.startswith("Requests reach")] == [lines[1]]
