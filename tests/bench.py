@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -189,8 +190,8 @@ def _repeat(folder: Path, times: int) -> int:
         for copy in range(times):
             for part in CHAPTERS:
                 # The first keeps its name: chapters link to each other.
-                link = folder / name / (f"{part}-{copy}" if copy else part)
-                link.symlink_to(ROOT / name / part)
+                target = folder / name / (f"{part}-{copy}" if copy else part)
+                shutil.copytree(ROOT / name / part, target)
     names = "\n".join(
         path.relative_to(folder / "book").with_suffix("").as_posix()
         for part in sorted((folder / "book").iterdir())

@@ -20,6 +20,8 @@ and returns tuples of a file's name, words about it, and its bytes. The PDF list
 Dates in the PDF are SOURCE_DATE_EPOCH's, so that the same sources give the same bytes.
 """
 
+import atexit
+import gc
 import mimetypes
 import os
 import re
@@ -52,6 +54,10 @@ logger = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("book.typ")
 # The PDF is tagged for screen readers; the compiler refuses what would break that.
 STANDARD: Final = "ua-1"
+
+# Else Python looks at each node of the book once more as it ends, to see what it could free: a
+# fifteenth of the time that a book takes.
+atexit.register(gc.freeze)
 
 
 class TypstError(Exception):
