@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from docutils import nodes
 
+from pdf.listings import pieces
+
 # In points, as the template sets tables: the page between its margins, what is beside a cell's
 # text, and a letter of code and, on average, of prose.
 PAGE = 445.0
@@ -20,6 +22,7 @@ INDENT = 30.0  # of a table in a list or a box
 INSET = 12.5
 CODE = 4.9
 PROSE = 4.7
+NARROW = 3.6  # of prose with narrow letters
 PAGE_MARK = 45.0  # what the writer adds to a link: (page 123)
 
 CUT = 0.75  # of the page is for words that are broken; the rest for text beside them
@@ -55,6 +58,25 @@ class Layout:
         """How many letters a word of code may have in a column."""
         width = PAGE if self.widths is None or self.is_stacked else self.widths[column]
         return int((width - INSET) / CODE)
+
+    def too_wide(self, group: nodes.tgroup) -> str:
+        """A word that is broken nowhere and runs into the next column, if there is one."""
+        if self.widths is None or self.is_stacked:
+            return ""
+        cells = (cell for row in placed(group) for cell in row if "morecols" not in cell[1])
+        return next((word for place, cell in cells if (word := self.overlong(place, cell))), "")
+
+    def overlong(self, column: int, entry: nodes.Element) -> str:
+        """A word of a cell, or a part of one, that is wider than its column."""
+        assert self.widths is not None
+        longest = self.longest(column)
+        for text in entry.findall(nodes.Text):
+            letter = CODE if isinstance(text.parent, nodes.literal) else NARROW
+            for word in text.split():
+                for piece in pieces(word, longest) if len(word) > longest else ():
+                    if len(piece) * letter > self.widths[column] - INSET / 2:
+                        return piece
+        return ""
 
 
 def placed(group: nodes.tgroup) -> list[list[tuple[int, nodes.Element]]]:

@@ -285,7 +285,7 @@ class Writer:
         self.place = f"{self.builder.env.doc2path(self.docname, base=False)}:{self.line}"
         return f"\n{PLACE}{self.place}\n" if self.place != before else ""
 
-    def warn(self, message: str, *arguments: str) -> None:
+    def warn(self, message: str, *arguments: object) -> None:
         """Log a warning about the node that is being written."""
         logger.warning(message, *arguments, location=(self.docname, self.line))
 
@@ -578,6 +578,8 @@ class Writer:
         given = "colwidths-given" in node.parent["classes"]
         wanted = [float(spec["colwidth"]) for spec in specs] if given else None
         plan = tables.layout(node, wanted, is_narrow=is_inside(node.parent, NARROWING))
+        if word := plan.too_wide(node):
+            self.warn("a table of %s columns is too wide for the PDF's page: %r", len(specs), word)
         widths = ["auto"] * len(specs)
         if plan.widths is not None:
             widths = [f"{width:.1f}fr" for width in plan.widths]

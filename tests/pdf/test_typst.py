@@ -323,6 +323,18 @@ def test_words_of_code_in_prose_are_not_broken(page: Callable[..., Book]) -> Non
     assert [word for word in words if word not in lines] == []
 
 
+@pytest.mark.parametrize(("columns", "is_too_wide"), [(8, False), (25, True)])
+def test_a_table_that_is_too_wide_is_reported(
+    page: Callable[..., Book], columns: int, is_too_wide: bool
+) -> None:
+    rows = ["Column", "---", "some words"]
+    book = page("# Title\n\n" + "\n".join("|" + f" {row} |" * columns for row in rows))
+    assert ("a table of 25 columns is too wide for the PDF's page: 'Column'" in book.warnings) == (
+        is_too_wide
+    )
+    assert bool(book.warnings) == is_too_wide
+
+
 def test_the_head_of_a_page_names_chapter_and_section(sample: Book) -> None:
     *_body, head, _listing, number = sample.pdf.pages[5].extract_text().split("\n")
     assert (head, number) == ("Requests reach the wrong service: 404 NR Why it happens", "6")
