@@ -185,7 +185,7 @@ class CodeFormatter(Formatter[str]):
 
     def code_line(self, line: list[tuple[Any, str]], text: str, options: str) -> str:
         """Give one line of code."""
-        if not text:
+        if not text.strip():
             return f'code-line({options}" ")\n'
         if columns(text) <= self.fitting:
             body = join(self.runs(line))

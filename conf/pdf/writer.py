@@ -223,7 +223,6 @@ class Writer:
         self.level = 0  # of the heading around; that of a document in another one is deeper
         self.rank = 0  # of the document around: 0 part, 1 chapter, 2 section of a chapter, ...
         self.next_rank = 1  # of a heading that comes now
-        self.chapter = 0  # counts the parts and chapters that have begun
         self.longest = LONG_WORD
         self.in_title = False
         self.in_table = False
@@ -382,12 +381,10 @@ class Writer:
         """Give a heading on the present level; `options` are more of its parts as Typst code."""
         if rank == 1:
             options["part"] = self.part
-        self.chapter += rank <= 1
         if rank <= 1 and self.config.typst_two_sided:
             options["starts"] = string("odd")
         more = "".join(f"{name}: {value}, " for name, value in options.items() if value)
-        place = f"level: {self.level}, rank: {rank}, chapter: {self.chapter}"
-        place += f", anchors: {anchors or '[]'}"
+        place = f"level: {self.level}, rank: {rank}, anchors: {anchors or '[]'}"
         return f"section({place}, {more}{title})"
 
     def section_number(self, node: nodes.section) -> str:
