@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
-from unicodedata import east_asian_width
+from unicodedata import combining, east_asian_width
 
 from pygments.formatter import Formatter
 from pygments.token import Generic, Text, Token
@@ -32,6 +32,7 @@ LONG_ENGLISH_WORD = 24
 ANYWHERE = re.compile(r".{1,8}")
 CODE_COLUMNS = 89  # of the template's code fit between the margins
 NARROW_COLUMNS = 82  # fit in a list or a box
+NUMBER_COLUMNS = 6  # are for the numbers of lines
 WHOLE_COLUMNS = 130  # of code that is copied are one row, in smaller letters
 CODE_SIZE = 8.0  # points of a letter in the template's code
 SMALLEST = 7.0  # points, if a row does not need less
@@ -92,8 +93,10 @@ def split_at(text: str, points: Iterable[int]) -> str:
 
 
 def columns(text: str) -> int:
-    """Give how many columns `text` takes; a Chinese character takes two."""
-    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
+    """Give how many columns `text` takes; a Chinese character takes two, an accent none."""
+    if text.isascii():
+        return len(text)
+    return sum(1 + (east_asian_width(c) in "WF") for c in text if not combining(c))
 
 
 def size_of(line: str, place: int) -> float:

@@ -25,6 +25,7 @@ from pdf import tables
 from pdf.listings import (
     CODE_COLUMNS,
     NARROW_COLUMNS,
+    NUMBER_COLUMNS,
     SMALLEST,
     CodeFormatter,
     boolean,
@@ -503,7 +504,7 @@ class Writer:
     def visit_literal_block(self, node: nodes.literal_block) -> str:
         language = node.get("language", "default")
         arguments: dict[str, Any] = node.get("highlight_args", {})
-        is_narrow = is_inside(node, NARROWING)
+        fitting = CODE_COLUMNS // 3 if is_inside(node, NARROWING) else CODE_COLUMNS
         lines = self.highlighter.highlight_block(
             node.astext().expandtabs(8),  # PDF has no tabs
             # Text with markup of its own is not in the language of the block.
@@ -512,7 +513,7 @@ class Writer:
             force=node.get("force", False),
             location=node,
             hl_lines=arguments.get("hl_lines", ()),
-            fitting=CODE_COLUMNS // 3 if is_narrow else CODE_COLUMNS,
+            fitting=fitting - (NUMBER_COLUMNS if node.get("linenos") else 0),
             linenos=node.get("linenos", False),
             linenostart=arguments.get("linenostart", 1),
         )

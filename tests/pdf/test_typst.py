@@ -20,7 +20,7 @@ import yaml
 from docutils.nodes import Element, Text
 from pdf.amend import UnknownShape, amended
 from pdf.builder import font_folders, with_axes
-from pdf.listings import break_points, groups
+from pdf.listings import break_points, columns, groups
 from pdf.writer import CALLS, SILENT, TRANSPARENT, Writer
 from PIL import Image, ImageChops
 from printed import Pdf, difference
@@ -227,11 +227,17 @@ def test_long_lines_stay_whole(sample: Book) -> None:
 
 
 def test_no_line_runs_over_the_margin(page: Callable[..., Book]) -> None:
-    long_lines = ["abcdefghij" * 50, "a.b" * 170]
-    book = page("# Title\n\n```none\n{}\n{}\n```\n".format(*long_lines))
+    long_lines = [
+        "abcdefghij" * 50,
+        "a.b" * 170,
+        " " * 50 + "a-b" * 20,
+        "e\N{COMBINING BREVE}" * 89,
+    ]
+    book = page("# Title\n\n```none\n{}\n{}\n{}\n{}\n```\n".format(*long_lines))
     printed = book.pdf.pages[2].extract_text().split("\n")[1:-1]
-    assert "".join(printed) == "".join(long_lines)
-    assert 60 < max(map(len, printed)) <= CODE_COLUMNS
+    assert "".join(printed).replace(" ", "") == "".join(long_lines).replace(" ", "")
+    assert [line.strip() for line in printed[-2:]] == [line.strip() for line in long_lines[-2:]]
+    assert 60 < max(map(columns, printed)) <= CODE_COLUMNS
 
 
 def test_the_outline_is_the_toctree(sample: Book) -> None:
@@ -420,6 +426,24 @@ def test_a_listing_has_its_caption_on_each_page(page: Callable[..., Book]) -> No
     assert all("Listing 1 a.txt" in " ".join(text.split()) for text in pages)
     assert ["continued from previous page" in text for text in pages] == [
         number > 0 for number in range(len(pages))
+    ]
+
+
+def test_the_caption_overleaf_is_one_row_without_links(page: Callable[..., Book]) -> None:
+    code = "\n".join(f"line {number}" for number in range(70))
+    captions = ["words " * 20, "of [a site](https://example.org)"]
+    blocks = [f"```{{code-block}} text\n:caption: {one}\n\n{code}\n```\n" for one in captions]
+    book = page("# Title\n\n" + "\n".join(blocks))
+    assert book.warnings == ""
+    texts = [" ".join(one.extract_text().split()) for one in book.pdf.pages]
+    repeated = [
+        text.partition("continued from")[0][-30:] for text in texts if "continued f" in text
+    ]
+    assert [text.partition("Listing ")[2] for text in repeated] == ["1 ", "2 of a site "]
+    assert [re.findall(r"Listing \d: continued on", text) for text in texts[2:]] == [
+        ["Listing 1: continued on"],
+        ["Listing 2: continued on"],
+        [],
     ]
 
 
