@@ -121,6 +121,9 @@ UNBROKEN = re.compile(r"(?!.*www\.)[\w\"#&')*,.:;<=>@\]^`~ ]+", re.A)
 SHORT_CODE = 14
 SHORT_LIST = 600
 FEW_ITEMS = 20
+# Points of a caption that is one row with what is beside it, and of its letters, about.
+CAPTION_ROW = 270
+CODE, ASIDE, PROSE = 4.8, 3.9, 4.5
 SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
@@ -177,6 +180,16 @@ def linkable(node: nodes.Element, docname: str) -> Iterator[tuple[str, nodes.Ele
 def is_short(block: nodes.Element) -> bool:
     """Tell whether a block of code stays on one page."""
     return sum(map(rows, block.astext().split("\n"))) <= SHORT_CODE
+
+
+def width(caption: nodes.Element) -> float:
+    """Give about how many points the template takes for a caption in one row."""
+    points = 0.0
+    for text in caption.findall(nodes.Text):
+        assert isinstance(text.parent, nodes.Element)
+        prose = ASIDE if "aside" in text.parent["classes"] else PROSE
+        points += len(text) * (CODE if isinstance(text.parent, nodes.literal) else prose)
+    return points
 
 
 def is_high(node: nodes.Element) -> bool:
@@ -537,7 +550,9 @@ class Writer:
             return self.captioned("file-bar", node)
         if node.get("literal_block"):
             is_long = not any(map(is_short, node.findall(nodes.literal_block)))
-            return self.captioned(f"listing.with(is-long: {boolean(is_long)})", node)
+            is_row = all(width(one) <= CAPTION_ROW for one in split(node, nodes.caption)[0])
+            options = f"is-long: {boolean(is_long)}, is-row: {boolean(is_row)}"
+            return self.captioned(f"listing.with({options})", node)
         return self.content(node)
 
     # Pictures and tables
