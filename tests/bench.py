@@ -36,7 +36,7 @@ from lab.versions import ISTIO
 from py_mini_racer import MiniRacer
 from pypdf import PdfReader
 
-# What the long books are made of: these take about 230 pages.
+# What the long books are made of: these take about 190 pages.
 CHAPTERS = ("problems",)
 
 CHAPTER = "problems/gateway-tcp-port.md"
@@ -218,6 +218,8 @@ def _memory(command: list[str]) -> float:
     """Gives how much memory the largest process of a command has at most, in GB."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     _pid, process.returncode, usage = os.wait4(process.pid, 0)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     return usage.ru_maxrss / 1e6
 
 

@@ -121,10 +121,10 @@ UNBROKEN = re.compile(r"(?!.*www\.)[\w\"#&')*,.:;<=>@\]^`~ ]+", re.A)
 SHORT_CODE = 14
 SHORT_LIST = 600
 FEW_ITEMS = 20
+SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 # Points of a caption that is one row with what is beside it, and of its letters, about.
 CAPTION_ROW = 270
 CODE, ASIDE, PROSE = 4.8, 3.9, 4.5
-SHORT_LEAD = 200  # characters of a paragraph that stays with what is below it
 # Nodes in which a listing has less than the width of the page.
 NARROWING = (
     nodes.Admonition,
